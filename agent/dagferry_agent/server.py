@@ -1,0 +1,179 @@
+"""The process of ``dagferry-agent serve``: the endpoint under hypercorn beside the thread that pulls.
+
+1. The address is bound first: a second agent on the same port ends before it touched the disk. Requests are accepted
+   once `Delivery.prepare` is through.
+2. HTTP/1 only, no access log, no server header. A request's head has to be there 5 s after its connection; its body is
+   bounded by `app`. hypercorn switches to HTTP/2 for clients that begin with it and cannot be told otherwise, so that
+   no stream is granted there, and `app` refuses what comes through an upgrade.
+3. Tokens that are missing or unusable keep requests out, not the polling: the agent starts all the same and says so.
+4. SIGTERM and ^C: no new pull begins, waiting requests get 503, the running pull may end; after 4.2 s the process ends
+   whatever still runs, because every step of a pull may be cut off. A second signal ends it at once. Exit code 0 after
+   SIGTERM, 130 after ^C.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Final, cast
+
+from hypercorn.asyncio import serve as serve_app
+from hypercorn.config import Config
+
+from dagferry_schemas.commandline import Terminated
+from dagferry_schemas.endpoint import MAX_WAIT
+from dagferry_schemas.errors import EXIT_DONE, EXIT_INTERRUPTED, MachineFault, Usage
+
+from .app import create_app
+from .service import PullService
+from .tokens import NoTokens, TokensFile
+
+if TYPE_CHECKING:
+    from hypercorn.typing import ASGIFramework
+
+    from .service import Delivery
+
+HEAD_SECONDS: Final = 5.0
+"""Seconds from the connection to the end of a request's head."""
+MAX_HEAD: Final = 16 * 1024
+BACKLOG: Final = 128
+REPLIES_SECONDS: Final = 2
+"""Seconds that replies under way get after the signal to end."""
+WORKER_SECONDS: Final = 3.5
+"""Seconds after the signal to end until which a running pull may end."""
+GIVE_UP_SECONDS: Final = 4.2
+"""Seconds after the signal to end when the process ends, whatever runs."""
+
+_log = logging.getLogger(__name__)
+
+
+def serve(delivery: Delivery) -> int:
+    """Serve until a signal ends it, and return the exit code. Raises `MachineFault` (port in use, root unusable)."""
+    settings = delivery.settings
+    try:
+        with listen(settings.host, settings.port) as listener:
+            delivery.prepare()
+            return asyncio.run(_Serving(delivery, listener).run())
+    except Terminated:
+        return EXIT_DONE  # SIGTERM before the event loop took over the signals
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to ``host`` and ``port``, not listening yet; port 0 takes a free one.
+
+    Raises `MachineFault` if the address is in use or not this machine's, `Usage` if there is no such host.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise Usage(f"--listen: there is no host {host!r}: {error.strerror}") from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        in_use = error.errno == errno.EADDRINUSE
+        raise MachineFault(
+            f"cannot listen on {host}:{port}: {'the port is in use' if in_use else error.strerror}",
+            "choose another one with --listen" + (", or end the other agent" if in_use else ""),
+            code="port_in_use" if in_use else None,
+        ) from None
+    return listener
+
+
+class _Serving:
+    """One run of the server, from its start to the signal that ends it."""
+
+    def __init__(self, delivery: Delivery, listener: socket.socket) -> None:
+        self._delivery = delivery
+        self._listener = listener
+        self._service = PullService(delivery, clock=time.monotonic, rng=random.Random(os.urandom(16)))
+        self._tokens = TokensFile(delivery.settings.tokens_file)
+        self._draining = asyncio.Event()
+        self._ended_at = 0.0
+        self._exit_code = EXIT_DONE
+
+    async def run(self) -> int:
+        """Serve until a signal comes, then end in time (rule 4)."""
+        loop = asyncio.get_running_loop()
+        for number, code in ((signal.SIGTERM, EXIT_DONE), (signal.SIGINT, EXIT_INTERRUPTED)):
+            loop.add_signal_handler(number, self._end, number, code)
+        self._check_tokens()
+        self._service.start()
+        app = create_app(
+            service=self._service,
+            delivery=self._delivery,
+            tokens=self._tokens,
+            now=utc_now,
+            draining=self._draining,
+        )
+        self._listener.listen(BACKLOG)
+        _log.info("listening on http://%s", _name(self._listener))
+        await serve_app(
+            cast("ASGIFramework", app), _config(self._listener), shutdown_trigger=self._draining.wait, mode="asgi"
+        )
+        left = max(0.0, self._ended_at + WORKER_SECONDS - time.monotonic())
+        if not await asyncio.to_thread(self._service.stop, left):
+            _log.warning("the running pull was cut off; the release that was live stays live")
+        _log.info("ended")
+        return self._exit_code
+
+    def _check_tokens(self) -> None:
+        try:
+            self._tokens.entries()
+        except NoTokens as error:
+            _log.warning("POST /v1/pull and GET /v1/status answer 503: %s; polling goes on", error.message)
+
+    def _end(self, number: int, exit_code: int) -> None:
+        if self._draining.is_set():
+            _log.warning("second signal: ending at once")
+            os._exit(128 + number)
+        _log.info("%s: ending", signal.Signals(number).name)
+        self._ended_at = time.monotonic()
+        self._exit_code = exit_code
+        self._service.stop(0)
+        self._draining.set()
+        last_resort = threading.Timer(GIVE_UP_SECONDS, _give_up, [exit_code])
+        last_resort.daemon = True
+        last_resort.start()
+
+
+def _give_up(exit_code: int) -> None:
+    _log.error("still busy %.1f s after the signal to end: cut off", GIVE_UP_SECONDS)
+    os._exit(exit_code)
+
+
+def _config(listener: socket.socket) -> Config:
+    config = Config()
+    # Given away whole: a second descriptor would keep the port open while the server ends.
+    config.bind = [f"fd://{listener.detach()}"]
+    config.accesslog = None
+    config.errorlog = logging.getLogger("dagferry_agent.http")
+    config.errorlog.setLevel(logging.WARNING)
+    config.include_server_header = False
+    config.h11_max_incomplete_size = MAX_HEAD
+    config.keep_alive_timeout = HEAD_SECONDS
+    # It runs while a request waits for its pull, too: shorter than the longest wait, it would cut that off.
+    config.read_timeout = int(MAX_WAIT) + 60
+    config.graceful_timeout = REPLIES_SECONDS
+    config.h2_max_concurrent_streams = 0
+    config.websocket_max_message_size = 0
+    return config
+
+
+def _name(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if listener.family == socket.AF_INET6 else f"{host}:{port}"
+
+
+def utc_now() -> str:
+    """The time, RFC 3339 in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

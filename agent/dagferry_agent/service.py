@@ -1,0 +1,229 @@
+"""When to pull: at start, every so often, and at once when asked. What a pull does is `Delivery`'s business.
+
+1. One pull at a time, in one thread. It begins with a pull.
+2. A request that comes while a pull runs gets the *next* one, because the running one may have read the head just
+   before the promotion that the request is about. All requests that come meanwhile share that next one.
+3. Between pulls: ``poll_seconds``, give or take a fifth, so that the pods of a fleet spread out. After failures the
+   pause doubles up to five minutes. A request is never delayed by it, and starts it anew. 0 seconds: no polling.
+4. Whatever a pull raises ends up in its job and in the log; the thread goes on. One line per outcome: a failure that
+   may pass is a warning, refused content an error, a bug an error with its traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from dagferry_schemas.commandline import plain
+from dagferry_schemas.errors import BadData, DagferryError, DeliveryFailed
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from dagferry_schemas.endpoint import AgentStatus, PullReply
+
+    from .settings import Settings
+
+MAX_PAUSE: Final = 300.0
+"""Seconds between pulls at the most after failures, unless ``poll_seconds`` is longer."""
+JITTER: Final = 0.2
+"""Part of a pause by which it is longer or shorter at the most."""
+
+_log = logging.getLogger(__name__)
+
+
+class Delivery(Protocol):
+    """One agent's channel, from the store to the disk. Safe to call from several threads; calls block."""
+
+    @property
+    def settings(self) -> Settings:
+        """What the agent was told."""
+        ...
+
+    def prepare(self) -> None:
+        """Once, at start: clean up and verify the live release. Raises `MachineFault` if the root is unusable."""
+        ...
+
+    def pull(self) -> PullReply:
+        """Bring what the channel says onto the disk. Raises `DagferryError`."""
+        ...
+
+    def pull_version(self, version: str) -> PullReply:
+        """Bring one version onto the disk, whatever the channel says. Raises `DagferryError`."""
+        ...
+
+    def status(self) -> AgentStatus:
+        """What is live, from the disk and the last pull's outcome; raises nothing for a foreseen failure."""
+        ...
+
+    def ready(self) -> bool:
+        """Whether a verified release is live."""
+        ...
+
+
+class Draining(DeliveryFailed):
+    """The agent is about to end and begins nothing new."""
+
+    code = "draining"
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One pull that was asked for. ``done`` gets the reply, or whatever the pull raised; it cannot be cancelled."""
+
+    id: str
+    done: Future[PullReply] = field(default_factory=Future)
+
+    def __post_init__(self) -> None:
+        # A job is shared: nobody who gives up waiting may cancel it for the others.
+        self.done.set_running_or_notify_cancel()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a pull ended: ``at`` on the service's clock, with a reply or an error."""
+
+    at: float
+    reply: PullReply | None = None
+    error: Exception | None = None
+
+
+class PullService:
+    """The thread that pulls. Methods may be called from any thread.
+
+    ``clock`` gives monotonic seconds (when the last success was); ``rng`` draws the jitter and the names of jobs.
+    """
+
+    def __init__(self, delivery: Delivery, *, clock: Callable[[], float], rng: random.Random) -> None:
+        self._delivery = delivery
+        self._poll_seconds = delivery.settings.poll_seconds
+        self._clock = clock
+        self._rng = rng
+        self._changed = threading.Condition()
+        self._queued: Job | None = None
+        self._failures = 0
+        self._stopping = False
+        self._last: Outcome | None = None
+        self._last_success: Outcome | None = None
+        # A daemon: a store that does not answer must not keep the process alive. Every step of a pull may be cut off.
+        self._worker = threading.Thread(target=self._work, name="pull", daemon=True)
+
+    @property
+    def last(self) -> Outcome | None:
+        """How the last pull ended; None before the first one did."""
+        return self._last
+
+    @property
+    def last_success(self) -> Outcome | None:
+        """The last pull that succeeded."""
+        return self._last_success
+
+    @property
+    def stale_seconds(self) -> float | None:
+        """Seconds since this process last heard from the channel successfully; None if it never did."""
+        return None if self._last_success is None else max(0.0, self._clock() - self._last_success.at)
+
+    def start(self) -> None:
+        """Start the thread and with it the first pull."""
+        self.request()
+        self._worker.start()
+
+    def request(self) -> Job:
+        """The pull that begins next (rule 2). Raises `Draining` after `stop`."""
+        with self._changed:
+            if self._stopping:
+                raise Draining("the agent is ending and begins no new pull", "ask again in a few seconds")
+            if self._queued is None:
+                self._queued = self._new_job()
+            self._failures = 0
+            self._changed.notify_all()
+            return self._queued
+
+    def stop(self, deadline_seconds: float) -> bool:
+        """Begin no new pull, and wait for the running one so many seconds; whether the thread has ended."""
+        with self._changed:
+            self._stopping = True
+            dropped, self._queued = self._queued, None
+            self._changed.notify_all()
+        if dropped is not None:
+            dropped.done.set_exception(Draining("the agent ended before this pull began"))
+        if self._worker.ident is not None:
+            self._worker.join(deadline_seconds)
+        return not self._worker.is_alive()
+
+    def _work(self) -> None:
+        while (job := self._next()) is not None:
+            outcome = self._attempt()
+            self._remember(outcome)
+            if outcome.reply is not None:
+                job.done.set_result(outcome.reply)
+            else:
+                job.done.set_exception(outcome.error)
+
+    def _next(self) -> Job | None:
+        """The next job, once there is one or a poll is due; None to end."""
+        with self._changed:
+            pause = pause_before_poll(self._poll_seconds, self._failures, self._rng.random())
+            self._changed.wait_for(lambda: self._stopping or self._queued is not None, pause)
+            if self._stopping:
+                return None
+            job, self._queued = self._queued or self._new_job(), None
+            return job
+
+    def _attempt(self) -> Outcome:
+        try:
+            reply = self._delivery.pull()
+        except DagferryError as error:
+            _log_failure(error)
+            return Outcome(self._clock(), error=error)
+        except Exception as error:  # noqa: BLE001 (the thread has to live on; it is logged and ends up in the job)
+            _log.exception("pull: a bug in dagferry, please report it; the live release stays")
+            return Outcome(self._clock(), error=error)
+        _log_success(reply)
+        return Outcome(self._clock(), reply=reply)
+
+    def _remember(self, outcome: Outcome) -> None:
+        with self._changed:
+            self._last = outcome
+            if outcome.reply is not None:
+                self._last_success, self._failures = outcome, 0
+            else:
+                self._failures += 1
+
+    def _new_job(self) -> Job:
+        return Job(f"{self._rng.getrandbits(64):016x}")
+
+
+def pause_before_poll(poll_seconds: float, failures: int, draw: float) -> float | None:
+    """Seconds until the next poll after so many failures in a row (rule 3); None: never. ``draw`` is from [0, 1)."""
+    if not poll_seconds:
+        return None
+    doubled = poll_seconds * 2.0 ** min(failures, 20)
+    # The bound leaves room for the jitter: a fleet that waits its longest must not come back all at once either.
+    return max(poll_seconds, min(doubled, MAX_PAUSE / (1 + JITTER))) * (1 - JITTER + 2 * JITTER * draw)
+
+
+def _log_success(reply: PullReply) -> None:
+    if not reply.changed:
+        _log.debug("pull: %s stays, generation %s", reply.version, reply.generation)
+        return
+    _log.info(
+        "pull: now serving %s, generation %s (was %s): %d files written, %d linked, %d bytes fetched, %.2f s",
+        reply.version,
+        reply.generation,
+        reply.previous or "nothing",
+        reply.files_written,
+        reply.files_linked,
+        reply.bytes_fetched,
+        reply.seconds,
+    )
+
+
+def _log_failure(error: DagferryError) -> None:
+    level = logging.ERROR if isinstance(error, BadData) else logging.WARNING
+    hint = f" ({error.hint})" if error.hint else ""
+    _log.log(level, "pull failed: %s: %s", error.code, plain(error.message + hint))

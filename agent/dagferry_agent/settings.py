@@ -1,0 +1,31 @@
+"""What an agent is told: one frozen value, made by the command line, read by everything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Durability = Literal["auto", "fsync", "syncfs", "none"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of an agent, checked. Times in the unit of their name."""
+
+    store: str
+    bundle: str
+    channel: str
+    root: Path
+    agent_id: str
+    host: str = "127.0.0.1"
+    port: int = 8470
+    tokens_file: Path | None = None
+    poll_seconds: float = 15.0
+    keep_releases: int = 5
+    grace_hours: float = 6.0
+    durability: Durability = "auto"
+    labels: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,216 @@
+"""Making a release: unchanged files linked to the release before, changed ones written, times and modes set, flushed.
+
+* A link is kept only if the linked inode has the inode number, size and mtime that we left: an edited file never
+  spreads. Where linking is refused, the file is written.
+* A written file's mtime is the present, and at least one whole second away from that of the file it replaces: CPython
+  trusts a .pyc by (mtime in seconds, size), and Airflow re-parses what is newer than its last parse.
+* A folder's mtime is used once and never again, in milliseconds: CPython's import caches a folder's listing by it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import secrets
+import stat
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from dagferry_schemas import compression
+from dagferry_schemas.names import short_tree
+from dagferry_storage import disk, unpack
+
+from .releases import Mark, Release, erase
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from dagferry_schemas.tree import Tree, TreeFile
+    from dagferry_schemas.trust import VerifiedTarball
+
+    from .releases import Root
+    from .settings import Durability
+
+FEW: Final = 64
+"""With ``auto``, so many written files and folders are flushed one by one; more are flushed with their file system."""
+_SECOND: Final = 1_000_000_000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Sink:
+    """Decides for each file of a new release: link it to the release before, or write it."""
+
+    def __init__(self, before: Release | None, stamp: int, *, sync: bool) -> None:
+        self.linked = 0
+        self.written = 0
+        self.marks: list[Mark] = []
+        self._before = before
+        self._stamp = stamp * 1_000_000
+        self._sync = sync
+        self._known = _known_files(before)
+        self._folder = os.open(before.folder, os.O_RDONLY | os.O_DIRECTORY) if before else -1
+
+    def close(self) -> None:
+        if self._folder >= 0:
+            os.close(self._folder)
+
+    def adopt(self, file: TreeFile, folder: int, name: str) -> bool:
+        known, mark = self._known.get(file.path, (None, None))
+        if known != file or mark is None:
+            return False
+        try:
+            os.link(file.path, name, src_dir_fd=self._folder, dst_dir_fd=folder, follow_symlinks=False)
+        except OSError:
+            return False  # another owner, too many links, another file system, gone: write it
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if not stat.S_ISREG(found.st_mode) or found.st_size != file.size or Mark.of(found) != mark:
+            os.unlink(name, dir_fd=folder)
+            return False
+        self.linked += 1
+        self.marks.append(mark)
+        return True
+
+    def finish(self, file: TreeFile, descriptor: int) -> None:
+        os.fchmod(descriptor, 0o555 if file.executable else 0o444)
+        _, mark = self._known.get(file.path, (None, None))
+        mtime = _fresh_mtime(self._stamp, mark)
+        os.utime(descriptor, ns=(mtime, mtime))
+        if self._sync:
+            os.fsync(descriptor)
+        self.written += 1
+        self.marks.append(Mark.of(os.fstat(descriptor)))
+
+
+def _known_files(release: Release | None) -> Mapping[str, tuple[TreeFile, Mark | None]]:
+    if release is None:
+        return {}
+    marks = release.marks or (None,) * len(release.tree.files)
+    return {file.path: (file, mark) for file, mark in zip(release.tree.files, marks, strict=True)}
+
+
+def _fresh_mtime(now: int, before: Mark | None) -> int:
+    """``now`` (nanoseconds), moved to the second after ``before`` if that is not in the past by whole seconds."""
+    if before is None or now // _SECOND > before.mtime // _SECOND:
+        return now
+    return (before.mtime // _SECOND + 1) * _SECOND
+
+
+def stage(
+    root: Root,
+    tarball: VerifiedTarball,
+    spool: BinaryIO,
+    before: Release | None,
+    *,
+    stamp: int,
+    durability: Durability,
+) -> tuple[Release, int, int]:
+    """Make the release of ``tarball``; (the release, files written, files linked). Raises `Corrupt`, `MachineFault`.
+
+    ``stamp`` is the present in milliseconds, greater than any that was used before. After an error nothing is left.
+    """
+    tree = tarball.tree.tree
+    with disk.doing(f"staging in {root.staging}"):
+        folder = root.new_staging(short_tree(tree.digest))
+        try:
+            return _fill(root, folder, tarball, spool, before, stamp, _flushing(durability, tree, before))
+        except BaseException:
+            erase(folder)
+            raise
+
+
+def _fill(
+    root: Root,
+    folder: Path,
+    tarball: VerifiedTarball,
+    spool: BinaryIO,
+    before: Release | None,
+    stamp: int,
+    flushing: Durability,
+) -> tuple[Release, int, int]:
+    sink = _Sink(before, stamp, sync=flushing == "fsync")
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        unpack.unpack(tarball, spool, descriptor, sink)
+        for parent, _, _ in os.walk(folder, topdown=False):
+            _stamp_folder(parent, stamp, sync=flushing == "fsync")
+    finally:
+        os.close(descriptor)
+        sink.close()
+    if flushing == "syncfs":
+        _syncfs(folder)
+    tree = tarball.tree
+    release = root.add(folder, tree.tree, tree.stored, sink.marks, durable=flushing != "none")
+    return release, sink.written, sink.linked
+
+
+def _flushing(durability: Durability, tree: Tree, before: Release | None) -> Durability:
+    """What ``auto`` comes to: fsync is kinder to the node for a few files, syncfs is much faster for many."""
+    if durability != "auto":
+        return durability
+    known = _known_files(before)
+    written = sum(1 for file in tree.files if known.get(file.path, (None,))[0] != file)
+    folders = {file.path.rpartition("/")[0] for file in tree.files}
+    return "fsync" if written + len(folders) <= FEW else "syncfs"
+
+
+def _stamp_folder(folder: str | Path, stamp: int, *, sync: bool) -> None:
+    os.utime(folder, ns=(stamp * 1_000_000,) * 2)
+    if sync:
+        disk.sync_folder(folder)
+
+
+def _syncfs(folder: Path) -> None:
+    """Flush the whole file system of ``folder`` (syncfs(2)). Raises `OSError`."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if _libc.syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(folder))
+    finally:
+        os.close(descriptor)
+
+
+def renew(root: Root, release: Release, live: Release | None, *, stamp: int, durability: Durability) -> int:
+    """Give the files of a dormant release that differ from the live one the present as mtime; how many there were.
+
+    Otherwise Airflow would not notice a way back before its next full round. Each file is replaced by a new inode with
+    the same bytes: an inode may be shared with other releases, and its time is not ours alone. The release has to be
+    verified (`releases.find_drift`) and is whole after every step. Raises `MachineFault`.
+    """
+    known = _known_files(live)
+    flushing = _flushing(durability, release.tree, live)
+    marks = dict(zip(release.tree.files, release.marks, strict=False))
+    fresh = 0
+    with disk.doing(f"renewing {release.folder}"):
+        touched: set[Path] = set()
+        for file in release.tree.files:
+            other, mark = known.get(file.path, (None, None))
+            if other != file:
+                path = release.folder / file.path
+                mtime = _fresh_mtime(stamp * 1_000_000, mark)
+                marks[file] = _replace_inode(path, root, file, mtime, sync=flushing == "fsync")
+                touched.add(path.parent)
+                fresh += 1
+        for folder in touched:
+            _stamp_folder(folder, stamp, sync=flushing == "fsync")
+        if flushing == "syncfs":
+            _syncfs(release.folder)
+        if release.marks:
+            root.write_marks(release.tree, list(marks.values()), durable=durability != "none")
+    return fresh
+
+
+def _replace_inode(path: Path, root: Root, file: TreeFile, mtime: int, *, sync: bool) -> Mark:
+    temporary = root.staging / secrets.token_hex(16)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with path.open("rb") as source, os.fdopen(descriptor, "wb") as target:
+        for chunk in iter(lambda: source.read(compression.CHUNK), b""):
+            target.write(chunk)
+        target.flush()
+        os.fchmod(descriptor, 0o555 if file.executable else 0o444)
+        os.utime(descriptor, ns=(mtime, mtime))
+        if sync:
+            os.fsync(descriptor)
+        mark = Mark.of(os.fstat(descriptor))
+    temporary.rename(path)
+    return mark

@@ -1,0 +1,128 @@
+"""What an agent remembers on its disk: the floor, and what was live when.
+
+``state.json`` says nothing about what is live: the link does. It is replaced whole (tmp, fsync, rename, fsync), before
+the link is switched, so that a crash in between is finished by the next pull and never undone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from dagferry_schemas import fields as reading
+from dagferry_schemas.errors import Malformed
+from dagferry_schemas.names import NAME, VERSION
+from dagferry_schemas.trust import Floor
+from dagferry_schemas.version import check_format
+from dagferry_storage import disk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT: Final = 1
+FILE: Final = "state.json"
+MAX_STATE: Final = 4 * 1024 * 1024
+REMEMBERED: Final = 200
+"""Entries of the local history that are kept at the most."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """One activation: which tree, under which version and generation, from when until when (None: still)."""
+
+    tree: str
+    version: str
+    generation: int | None
+    activated: str
+    retired: str | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """The memory of one agent. ``history`` is oldest first; ``stamp`` is the last folder time used, in milliseconds."""
+
+    bundle: str
+    channel: str
+    floor: Floor | None = None
+    history: tuple[Served, ...] = ()
+    stamp: int = 0
+
+    def served(self, tree: str, version: str, generation: int | None, now: str) -> State:
+        """The memory after this was activated: the present entry is retired, if it is another one."""
+        *older, last = self.history or (None,)
+        if last is not None and last.tree == tree:
+            entry = replace(last, version=version, generation=generation)
+            return replace(self, history=(*(one for one in older if one), entry))
+        retired = tuple(replace(one, retired=one.retired or now) for one in self.history)
+        return replace(self, history=(*retired, Served(tree, version, generation, now))[-REMEMBERED:])
+
+    def last_of(self, short: str) -> Served | None:
+        """The newest entry of the release folder ``short``."""
+        matches = (one for one in reversed(self.history) if one.tree.startswith(f"sha256:{short}"))
+        return next(matches, None)
+
+    def before(self, short: str) -> Served | None:
+        """The newest entry that is not of the release folder ``short``: what was live before it."""
+        others = (one for one in reversed(self.history) if not one.tree.startswith(f"sha256:{short}"))
+        return next(others, None)
+
+
+def load(folder: Path, bundle: str, channel: str) -> State:
+    """The memory in ``folder``; fresh where there is none, and without a floor for another channel than ours.
+
+    Raises `Malformed` where it cannot be understood: a floor must not be forgotten by accident.
+    """
+    state = find(folder)
+    if state is None:
+        return State(bundle, channel)
+    if (state.bundle, state.channel) != (bundle, channel):
+        return replace(state, bundle=bundle, channel=channel, floor=None)
+    return state
+
+
+def find(folder: Path) -> State | None:
+    """The memory in ``folder``, whatever channel it is of; None where there is none. Raises `Malformed`, `OSError`."""
+    try:
+        raw = (folder / FILE).read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return _decode(raw)
+    except Malformed as error:
+        raise Malformed(
+            f"{folder / FILE}: {error.message}",
+            "the live release stays. If nobody attacked this pod, remove that file: the channel is then believed anew",
+            code="bad_state",
+        ) from None
+
+
+def save(folder: Path, state: State, *, durable: bool) -> None:
+    """Replace the memory. Raises `OSError`."""
+    document: dict[str, Any] = {"format": FORMAT, **asdict(state)}
+    disk.write_whole(folder / FILE, reading.dump(document), durable=durable)
+
+
+def _decode(raw: bytes) -> State:
+    fields = reading.load(raw, "state", limit=MAX_STATE)
+    check_format(fields, FORMAT)
+    return State(
+        bundle=fields.text("bundle", NAME),
+        channel=fields.text("channel", NAME),
+        floor=_floor(fields.child("floor")) if fields.has("floor") else None,
+        history=tuple(map(_served, fields.children("history"))),
+        stamp=fields.integer("stamp"),
+    )
+
+
+def _floor(fields: reading.Fields) -> Floor:
+    return Floor(fields.integer("epoch"), fields.integer("generation", least=1), fields.digest("sha256"))
+
+
+def _served(fields: reading.Fields) -> Served:
+    return Served(
+        tree=fields.digest("tree"),
+        version=fields.text("version", VERSION),
+        generation=reading.optional(fields, "generation", lambda name: fields.integer(name, least=1)),
+        activated=fields.time("activated"),
+        retired=reading.optional(fields, "retired", fields.time),
+    )

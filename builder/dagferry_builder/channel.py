@@ -1,0 +1,306 @@
+"""Moving a channel: promote, rollback, hold, resume, each as one new record, written by compare-and-swap.
+
+1. The head is the channel. Before head n is replaced, ``log/<n>`` holds its bytes; so the log is complete up to n-1,
+   and a writer that dies anywhere leaves the old head or the new one.
+2. After a refused, failed or unanswered write the writer reads again before it decides: its own nonce in the head, or
+   in the log at its generation, means that it had won.
+3. A promotion that lost the race looks again and tries again if it still goes forward; what the operator decided
+   with their own eyes (rollback, ``--allow-older``, hold, resume) is never repeated over somebody else's change.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from dagferry_schemas import layout, trust
+from dagferry_schemas.errors import Conflict, Corrupt, DeliveryFailed, Held, Unknown
+from dagferry_schemas.record import Hold, Record, seal
+from dagferry_storage.store import Exists, Missing, Superseded
+
+from . import ancestry, catalog, history
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dagferry_schemas.record import Live
+    from dagferry_storage.store import Store
+
+    from .catalog import Published
+    from .git import Repository
+
+EPOCH: Final = 1
+ATTEMPTS: Final = 20
+"""How often a promotion looks again after it lost a race."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of a channel as it was read: the record, and the token for replacing exactly it."""
+
+    trusted: trust.TrustedRecord
+    token: str
+
+    @property
+    def record(self) -> Record:
+        """The record."""
+        return self.trusted.record
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a command did to a channel. ``changed``: the version moved; ``previous``: what was live before."""
+
+    record: Record
+    previous: str | None
+    changed: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        live, hold = self.record.live, self.record.hold
+        return {
+            "channel": self.record.channel,
+            "generation": self.record.generation,
+            "version": live.version,
+            "tree": live.content.tree,
+            "previous": self.previous,
+            "changed": self.changed,
+            "hold": vars(hold) if hold else None,
+        }
+
+
+class Lost(Conflict):
+    """Another writer was first."""
+
+    code = "lost_race"
+
+
+class Channel:
+    """One channel of a bundle, and who is moving it. ``clock`` gives the present as RFC 3339 UTC."""
+
+    def __init__(
+        self, store: Store, bundle: str, name: str, *, actor: str, clock: Callable[[], str], dry_run: bool = False
+    ) -> None:
+        self._store = store
+        self._bundle = bundle
+        self._name = name
+        self._actor = actor
+        self._clock = clock
+        self._dry_run = dry_run
+        self._head_key = layout.head(bundle, name)
+
+    def head(self) -> Head | None:
+        """The newest record, or None. Raises `Malformed`, `Untrusted` (a critical field that is not known here)."""
+        try:
+            stored = self._store.read(self._head_key, limit=layout.MAX_DOCUMENT)
+        except Missing:
+            return None
+        trusted = trust.accept_record(
+            stored.body, bundle=self._bundle, channel=self._name, policy=trust.Policy.UNSIGNED, floor=None
+        )
+        return Head(trusted, stored.token)
+
+    def existing_head(self) -> Head:
+        """The newest record. Raises `Unknown` if the channel has none."""
+        head = self.head()
+        if head is None:
+            known = ", ".join(catalog.channel_names(self._store, self._bundle)) or "none yet"
+            raise Unknown(
+                f"bundle {self._bundle!r} has no channel {self._name!r} in {self._store.url}",
+                f"channels: {known}. The first `dagferry promote` makes a channel",
+                code="unknown_channel",
+            )
+        return head
+
+    def records(self, *, most: int | None = None) -> list[Record]:
+        """The records, oldest first."""
+        return history.read(self._store, self._bundle, self._name, self.existing_head().trusted, most=most)
+
+    def promote(
+        self, chosen: Published, *, reason: str = "", allow_older: bool = False, repository: Repository | None = None
+    ) -> Change:
+        """Point the channel at ``chosen``. Raises `Held`, and `Conflict` for an older or diverged commit."""
+        for attempt in range(ATTEMPTS):
+            head = self.head()
+            if head is not None and head.record.live.version == chosen.version.version:
+                return Change(head.record, head.record.live.version, changed=False)
+            if head is not None:
+                self._check_promotion(head, chosen, allow_older, repository)
+            try:
+                return self._advance(head, "promote", reason, live=chosen.live)
+            except Lost:
+                if allow_older or attempt == ATTEMPTS - 1:
+                    raise
+            time.sleep(random.uniform(0, 0.02 * (attempt + 1)))
+        raise AssertionError("unreachable")
+
+    def _check_promotion(self, head: Head, chosen: Published, allow_older: bool, repository: Repository | None) -> None:
+        live, hold = head.record.live, head.record.hold
+        if hold is not None:
+            raise Held(
+                f"channel {self._name!r} is held by {hold.by} since {hold.since}: {hold.reason or 'no reason given'}; "
+                f"{live.version} stays live",
+                f"when the reason is gone: dagferry resume --channel {self._name}, then promote again",
+            )
+        if allow_older:
+            return
+        present = catalog.published(self._store, self._bundle, live.version).version
+        objection = ancestry.objection(repository, present, chosen.version)
+        if objection is not None:
+            who = f"generation {head.record.generation}, {head.record.action} by {head.record.actor}"
+            raise Conflict(
+                f"channel {self._name!r}: {objection} ({who}); nothing was changed",
+                "if that is what you want: --allow-older, or dagferry rollback --to VERSION",
+                code="older_commit",
+            )
+
+    def rollback(
+        self, *, to: str | None = None, from_version: str | None = None, reason: str = "", hold: bool = True
+    ) -> Change:
+        """Pop to the version before, or down to ``to``; hold the channel unless told otherwise.
+
+        Raises `Conflict` if another version than ``from_version`` is live, or if a rollback holds the channel and no
+        ``to`` is given; `Unknown` if there is nothing to go back to, or ``to`` was not live before.
+        """
+        head = self.existing_head()
+        live = head.record.live
+        if from_version is not None and live.version != from_version:
+            raise Conflict(
+                f"channel {self._name!r}: {live.version} is live, not {from_version}; nothing was changed",
+                f"look at `dagferry log --channel {self._name}` and decide again",
+                code="other_version_live",
+            )
+        records = history.read(self._store, self._bundle, self._name, head.trusted)
+        below = history.stack(records)[-2::-1]
+        if to == live.version:
+            return self._already_there(head, reason, hold)
+        if to is None and history.held_by_rollback(records):
+            raise Held(
+                f"channel {self._name!r} was rolled back already and is held at {live.version}; nothing was changed",
+                f"to go further back say where to: --to VERSION. There is: {_names(below)}",
+                code="rolled_back_already",
+            )
+        target = _pick(self._name, below, to)
+        return self._advance(
+            head, "rollback", reason, live=target, **self._hold_fields(reason or f"rollback from {live.version}", hold)
+        )
+
+    def _already_there(self, head: Head, reason: str, hold: bool) -> Change:
+        if hold and head.record.hold is None:
+            return self.hold(reason or "rollback to the live version")
+        return Change(head.record, head.record.live.version, changed=False)
+
+    def _hold_fields(self, reason: str, hold: bool) -> dict[str, Hold]:
+        return {"hold": Hold(self._actor, reason, self._clock())} if hold else {}
+
+    def hold(self, reason: str = "") -> Change:
+        """Refuse promotions until resumed; on a held channel the new reason is recorded."""
+        return self._advance(self.existing_head(), "hold", reason, **self._hold_fields(reason, True))
+
+    def resume(self, reason: str = "") -> Change:
+        """Lift the hold; nothing happens on a channel that is not held."""
+        head = self.existing_head()
+        if head.record.hold is None:
+            return Change(head.record, head.record.live.version, changed=False)
+        return self._advance(head, "resume", reason, hold=None)
+
+    def _advance(self, head: Head | None, action: str, reason: str, **changes: Any) -> Change:  # noqa: ANN401
+        record = self._next(head, action, reason, changes)
+        if not self._dry_run:
+            self._write(head, record)
+        previous = head.record.live.version if head else None
+        return Change(record, previous, changed=record.live.version != previous)
+
+    def _next(self, head: Head | None, action: str, reason: str, changes: dict[str, Any]) -> Record:
+        common = {
+            "nonce": secrets.token_hex(16),
+            "issued": self._clock(),
+            "action": action,
+            "actor": self._actor,
+            "reason": reason,
+            **changes,
+        }
+        if head is None:
+            return Record(bundle=self._bundle, channel=self._name, epoch=EPOCH, generation=1, previous=None, **common)
+        return head.record.succeed(head=head.trusted.stored, **common)
+
+    def _write(self, head: Head | None, record: Record) -> None:
+        stored = seal(record)
+        try:
+            if head is None:
+                self._store.create(self._head_key, stored)
+            else:
+                self._keep(head)
+                self._store.replace(self._head_key, stored, head.token)
+        except (Exists, Superseded):
+            self._settle(record, None)
+        except DeliveryFailed as error:
+            self._settle(record, error)
+
+    def _keep(self, head: Head) -> None:
+        """Make sure that the log holds the bytes of the head that is about to be replaced."""
+        key = layout.log(self._bundle, self._name, head.record.generation)
+        try:
+            self._store.create(key, head.trusted.stored)
+        except Exists:
+            if self._store.read(key, limit=layout.MAX_DOCUMENT).body != head.trusted.stored:
+                raise Corrupt(
+                    f"{key} in {self._store.url} holds another record than the head of that generation",
+                    "somebody wrote to the log; nothing was changed. Find out who, before anything else is promoted",
+                    code="forked_log",
+                ) from None
+
+    def _settle(self, record: Record, error: DeliveryFailed | None) -> None:
+        """Find out whether our write took place; return if it did, raise if it did not."""
+        found = self.head()
+        if found is not None and self._is_ours(found, record):
+            return
+        if error is not None:
+            raise error
+        raise self._lost(found, record)
+
+    def _is_ours(self, found: Head, record: Record) -> bool:
+        if found.record.generation == record.generation:
+            return found.record.nonce == record.nonce
+        if found.record.generation < record.generation:
+            return False
+        logged = self._store.read(
+            layout.log(self._bundle, self._name, record.generation), limit=layout.MAX_DOCUMENT
+        ).body
+        theirs = trust.read_record(logged, bundle=self._bundle, channel=self._name, policy=trust.Policy.UNSIGNED)
+        return theirs.nonce == record.nonce
+
+    def _lost(self, found: Head | None, record: Record) -> Lost:
+        who = "nobody that can be seen"
+        if found is not None:
+            won = found.record
+            who = f"generation {won.generation} is {won.live.version} ({won.action} by {won.actor})"
+        return Lost(
+            f"channel {self._name!r}: another change came first: {who}; {record.action} of {record.live.version} "
+            "was not done",
+            f"look at `dagferry log --channel {self._name}` and decide again",
+        )
+
+
+def _pick(channel: str, below: list[Live], to: str | None) -> Live:
+    for live in below:
+        if to is None or live.version == to:
+            return live
+    if to is None:
+        raise Unknown(
+            f"channel {channel!r} has no earlier version to go back to; nothing was changed",
+            "promote another version, or hold the channel",
+            code="nothing_before",
+        )
+    raise Unknown(
+        f"{to} was not live on channel {channel!r} before the present version; nothing was changed",
+        f"a rollback can go to: {_names(below)}. For any other version: dagferry promote {to} --channel {channel}",
+        code="not_in_history",
+    )
+
+
+def _names(below: list[Live]) -> str:
+    return ", ".join(dict.fromkeys(live.version for live in below)) or "no earlier version"

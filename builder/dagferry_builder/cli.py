@@ -1,0 +1,57 @@
+"""The program ``dagferry``: its commands, and where their defaults come from."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dagferry_schemas import commandline
+
+from . import __version__, cli_build, cli_channel, cli_inspect, config
+
+
+class _Commands(click.Group):
+    """A group that suggests the nearest command for a mistyped one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:  # noqa: ANN401 (as click has it)
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if near and "Did you mean" not in error.message:
+                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
+            raise
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", message="dagferry %(version)s")
+@click.pass_context
+def dagferry(context: click.Context) -> None:
+    """Bring Airflow DAGs from a merged commit to every pod, and back."""
+    options = config.find(Path.cwd()).config.options
+    if isinstance(options.get("agents"), list):
+        options = {**options, "agents": ",".join(map(str, options["agents"]))}
+    renamed = {"store": "store_url", "channel": "channel_name", "agents": "agents_text"}
+    defaults = {renamed.get(name, name): value for name, value in options.items()}
+    context.default_map = dict.fromkeys(dagferry.list_commands(context), defaults)
+
+
+for _command in (*cli_build.COMMANDS, *cli_channel.COMMANDS, *cli_inspect.COMMANDS):
+    dagferry.add_command(_command)
+
+
+def main() -> None:
+    """The entry point: run the command and exit with its code."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    default = os.environ.get("DAGFERRY_OUTPUT", "text")
+    sys.exit(
+        commandline.run(
+            lambda args: dagferry.main(args, "dagferry", standalone_mode=False), sys.argv[1:], default_output=default
+        )
+    )

@@ -1,0 +1,259 @@
+"""Commands that make versions: init, init-store, version, build, publish, ship."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from dagferry_schemas.commandline import emit
+from dagferry_schemas.errors import BadData, Conflict, Held
+from dagferry_schemas.names import NAME, check_name
+from dagferry_storage import disk
+
+from . import options
+from .access import parse_urls
+from .site import Site, now
+
+if TYPE_CHECKING:
+    from .access import Access
+    from .build import Artifact
+    from .channel import Channel
+    from .publish import Publication
+
+TEMPLATE = """\
+# dagferry: brings the DAGs of this repository to every Airflow pod. See docs/configuration.md.
+
+# Where and how. These read the working tree; flags and DAGFERRY_* variables override them.
+# store = "s3://my-bucket/dagferry"      # default: the folder .dagferry/store beside this file
+# channel = "prod"
+# agents = ["http://airflow-scheduler:8470", "http://airflow-dag-processor:8470"]
+# token_file = "/run/secrets/dagferry/token"
+
+# What is delivered. This is read from the commit that is built: commit this file.
+[bundles.{name}]
+root = "{root}"                           # the folder that Airflow will see as its DAG folder
+# version_pattern = "v[0-9]*"             # which tags name versions, as in `git describe --match`
+"""
+
+
+@click.command()
+@options.bundle
+@options.output
+def init(bundle_name: str | None, output: str) -> None:
+    """Write a commented dagferry.toml."""
+    site = Site(Path.cwd())
+    top = site.clone.top if site.clone else Path.cwd()
+    path = Path.cwd() / "dagferry.toml"
+    if path.exists():
+        raise Conflict(f"{path} exists already", "edit it, or remove it first", code="exists")
+    name = check_name("bundle", bundle_name or _bundle_name(top.name))
+    root = "dags" if (Path.cwd() / "dags").is_dir() else "."
+    with disk.doing(f"writing {path}"):
+        disk.write_whole(path, TEMPLATE.format(name=name, root=root).encode())
+    result = {"path": str(path), "bundle": name, "root": root}
+    emit(result, output, f"{path}: bundle {name!r}, root {root!r}\nnext: git add dagferry.toml && git commit")
+
+
+def _bundle_name(text: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:63]
+    return name if NAME.fullmatch(name) else "dags"
+
+
+@click.command("init-store")
+@options.placed
+@options.dry_run
+def init_store(site: Site, output: str, dry_run: bool) -> None:
+    """Probe the store and leave the verdict in its store.json."""
+    from .publish import init_store as probe_store
+    from .site import ignore_default_store
+
+    if dry_run:
+        emit({"store": site.store.url, "checks": []}, output, f"would probe {site.store.url}")
+        return
+    ignore_default_store(site)
+    checks = probe_store(site.store, site.bundle_name, now(), secrets.token_hex(8))
+    result = {
+        "store": site.store.url,
+        "bundle": site.bundle_name,
+        "ok": all(check.ok for check in checks),
+        "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks],
+    }
+    if not result["ok"]:
+        failed = "; ".join(f"{check.name}: {check.detail}" for check in checks if not check.ok)
+        raise BadData(
+            f"{site.store.url} does not keep its promises: {failed}",
+            "a channel is only as safe as the store under it: use another store",
+            code="unfit_store",
+            result=result,
+        )
+    lines = [f"{'ok' if check.ok else 'NOT OK':6} {check.name}: {check.detail}" for check in checks]
+    emit(result, output, "\n".join([site.store.url, *lines]))
+
+
+@click.command()
+@options.rev
+@options.root
+@options.placed
+def version(rev: str, root: str | None, site: Site, output: str) -> None:
+    """Say the version of a commit, and the digest of its tree."""
+    site = replace(site, root_option=root)
+    with tempfile.TemporaryFile() as spool:
+        artifact = _build(site, rev, spool)
+    named = artifact.named
+    result = {
+        "version": named.version,
+        "commit": named.commit.id,
+        "tag": named.tag,
+        "distance": named.distance,
+        "tree": artifact.version.content.tree,
+    }
+    emit(result, output, named.version)
+
+
+def _build(site: Site, rev: str, spool: BinaryIO) -> Artifact:
+    """Build ``rev``; the tarball goes to ``spool``. Says so if the working tree has more than the commit."""
+    from .build import build as build_artifact
+
+    bundle = site.bundle(rev)
+    if rev == "HEAD" and site.repository.dirty(bundle.selection.root):
+        click.echo("note: what is not committed is not built (see `git status`)", err=True)
+    with disk.doing("building"):
+        return build_artifact(site.repository, bundle, rev, spool)
+
+
+@click.command()
+@options.rev
+@options.root
+@options.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("dist"), show_default=True,
+                help="The folder for the artifact.")  # fmt: skip
+@options.placed
+def build(rev: str, root: str | None, out: Path, site: Site, output: str) -> None:
+    """Write a commit's artifact to a folder."""
+    from .build import write
+
+    with tempfile.TemporaryFile() as spool:
+        artifact = _build(replace(site, root_option=root), rev, spool)
+        tarball = write(artifact, spool, out)
+    result = artifact.facts()
+    result["tarball"] = {"path": str(tarball), **result["tarball"]}
+    emit(result, output, f"{tarball}\n{_summary(artifact)}")
+
+
+def _summary(artifact: Artifact) -> str:
+    content = artifact.version.content
+    left_out = "".join(f"\n  left out: {one.path} ({one.rule})" for one in artifact.left_out)
+    return (
+        f"{artifact.version.version}: {content.files.count} files, {content.tarball.size} bytes, "
+        f"tree {content.tree}, {artifact.seconds:.2f} s{left_out}"
+    )
+
+
+@click.command()
+@options.rev
+@options.root
+@options.no_lint
+@options.dry_run
+@options.placed
+def publish(
+    rev: str,
+    root: str | None,
+    no_lint: bool,
+    dry_run: bool,
+    site: Site,
+    output: str,
+) -> None:
+    """Build a commit and put it into the store once; the same again is a no-op."""
+    site = replace(site, root_option=root)
+    artifact, publication = _publish(site, rev, dry_run=dry_run)
+    done = ("would be " if dry_run else "") + "published" if publication.created else "is in the store already"
+    emit(_published_facts(artifact, publication), output, f"{_summary(artifact)}\n{done}")
+
+
+def _publish(site: Site, rev: str, *, dry_run: bool) -> tuple[Artifact, Publication]:
+    from .publish import publish as publish_artifact
+
+    with tempfile.TemporaryFile() as spool:
+        artifact = _build(site, rev, spool)
+        store = site.store if dry_run else site.writable_store(artifact.version.bundle)
+        return artifact, publish_artifact(store, artifact, spool, now(), dry_run=dry_run)
+
+
+def _published_facts(artifact: Artifact, publication: Publication) -> dict[str, Any]:
+    """What was published: the digests are those of the stored bytes."""
+    content = publication.published.version.content
+    return {
+        **artifact.facts(),
+        "tarball": {"path": None, "sha256": content.tarball.sha256, "size": content.tarball.size},
+        "created": publication.created,
+    }
+
+
+@click.command()
+@options.rev
+@options.agents(required=False)
+@options.reaching
+@options.no_lint
+@options.option("--on-hold", type=click.Choice(["fail", "skip"]), default="fail", show_default=True,
+                help="On a held channel: fail, or publish only and succeed.")  # fmt: skip
+@options.option("--allow-older", is_flag=True, help="Promote even an older or diverged commit.")
+@options.moving
+def ship(
+    rev: str,
+    channel: Channel,
+    agents_text: str | None,
+    access: Access,
+    timeout: float,
+    no_lint: bool,
+    on_hold: str,
+    allow_older: bool,
+    reason: str,
+    dry_run: bool,
+    site: Site,
+    output: str,
+) -> None:
+    """The post-merge job: publish, promote, notify, and wait until every agent serves it."""
+    urls = parse_urls(agents_text) if agents_text else ()
+    artifact, publication = _publish(site, rev, dry_run=dry_run)
+    done = "published" if publication.created else "in the store already:"
+    click.echo(("would be " if dry_run else "") + f"{done} {_summary(artifact)}", err=True)
+    try:
+        change = channel.promote(publication.published, reason=reason, allow_older=allow_older, repository=site.clone)
+    except Held as held:
+        if on_hold == "fail":
+            raise
+        record = channel.existing_head().record
+        result = {
+            "channel": record.channel, "generation": record.generation, "version": record.live.version,
+            "tree": record.live.content.tree, "previous": record.live.version, "changed": False,
+            "hold": vars(record.hold) if record.hold else None, "agents": [], "skipped": held.message,
+        }  # fmt: skip
+        emit(result, output, f"not promoted: {held.message}")
+        return
+    result = {**change.to_dict(), "created": publication.created, "agents": []}
+    click.echo(
+        f"channel {change.record.channel}: generation {change.record.generation} is {result['version']}", err=True
+    )
+    if urls and not dry_run:
+        from . import agents
+
+        answers = agents.pull(urls, access, change.record.channel, change.record.generation, timeout)
+        result["agents"] = [answer.to_dict() for answer in answers]
+        agents.require(answers, result)
+    emit(result, output, _shipped(result))
+
+
+def _shipped(result: dict[str, Any]) -> str:
+    lines = [f"{result['version']} is live on {result['channel']} (generation {result['generation']})"]
+    lines += [
+        f"  {one['url']} serves generation {one['generation']} after {one['seconds']} s" for one in result["agents"]
+    ]
+    return "\n".join(lines)
+
+
+COMMANDS = (init, init_store, version, build, publish, ship)

@@ -1,0 +1,216 @@
+"""Commands that look: versions, show, diff, verify, export, notify, status."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from dagferry_schemas.commandline import emit, plain
+from dagferry_schemas.errors import BadData, Usage
+
+from . import catalog, options
+from .access import Access, parse_urls
+
+if TYPE_CHECKING:
+    from .site import Site
+
+
+@click.command()
+@options.placed
+def versions(site: Site, output: str) -> None:
+    """The published versions, newest commit first."""
+    found = catalog.versions(site.store, site.bundle_name)
+    facts = [_version_facts(one) for one in found]
+    lines = [f"{one['version']}  {one['commit_time']}  {one['files']} files, {one['size']} bytes" for one in facts]
+    emit({"versions": facts}, output, "\n".join(lines) or "no version yet: `dagferry publish` makes the first")
+
+
+def _version_facts(one: catalog.Published) -> dict[str, Any]:
+    version = one.version
+    return {
+        "version": version.version,
+        "commit": version.commit,
+        "commit_time": version.commit_time,
+        "tag": version.tag,
+        "tree": version.content.tree,
+        "files": version.content.files.count,
+        "size": version.content.tarball.size,
+    }
+
+
+@click.command()
+@click.argument("version")
+@options.placed
+def show(version: str, site: Site, output: str) -> None:
+    """One version whole: its document and its report."""
+    one = catalog.resolve(site.store, site.bundle_name, version)
+    report = catalog.report(site.store, site.bundle_name, one.version.version)
+    content = one.version.content
+    result = {
+        **_version_facts(one),
+        "bundle": one.version.bundle,
+        "first_parents": one.version.first_parents,
+        "selection": dict(one.version.selection),
+        "tarball": content.tarball.to_dict(),
+        "file_list": content.files.to_dict(),
+        "report": report,
+    }
+    lines = [f"{name:13} {value}" for name, value in result.items() if name != "report"]
+    lines += [f"report        {'none' if report is None else report.get('built')}"]
+    emit(result, output, plain_lines(lines))
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@options.placed
+def diff(a: str, b: str, site: Site, output: str) -> None:
+    """What leads from A to B (versions, or channel:NAME)."""
+    from .diff import compare
+
+    name_a, before = catalog.content_of(site.store, site.bundle_name, a)
+    name_b, after = catalog.content_of(site.store, site.bundle_name, b)
+    changes = compare(before.tree, after.tree)
+    # No inventory of DAGs is recorded yet, so there is nothing that could be said about DAGs.
+    result = {
+        "a": name_a,
+        "b": name_b,
+        "dags": None,
+        "files": {key: list(value) for key, value in asdict(changes).items()},
+    }
+    lines = [f"{name_a} -> {name_b}"]
+    for sign, paths in (("+", changes.added), ("-", changes.removed), ("~", changes.changed)):
+        lines += [f"{sign} {path}" for path in paths]
+    emit(result, output, plain_lines(lines))
+
+
+def plain_lines(lines: list[str]) -> str:
+    """The lines as text for a terminal: what they quote cannot send it control characters."""
+    return "\n".join(map(plain, lines))
+
+
+@click.command()
+@click.argument("version", required=False)
+@options.option("--channel", "channel_name", metavar="C", default=None, help="Verify a channel and what is live on it.")
+@options.placed
+def verify(version: str | None, channel_name: str | None, site: Site, output: str) -> None:
+    """Check that the stored bytes are what they claim to be."""
+    from .verify import verify_channel, verify_version
+
+    asked = click.get_current_context().get_parameter_source("channel_name") is ParameterSource.COMMANDLINE
+    if version is not None and not asked:
+        channel_name = None  # it was named for the other commands, by the environment or the config file
+    if (version is None) == (channel_name is None):
+        raise Usage("verify takes a VERSION or --channel", "give exactly one of them")
+    if channel_name is not None:
+        checks = verify_channel(site.store, site.bundle_name, site.channel(channel_name))
+    else:
+        name = catalog.resolve(site.store, site.bundle_name, version or "").version.version
+        checks = verify_version(site.store, site.bundle_name, name)
+    failed = [check for check in checks if not check.ok]
+    result = {"ok": not failed, "checks": [asdict(check) for check in checks]}
+    if failed:
+        said = "; ".join(f"{check.name}: {check.detail}" for check in failed)
+        raise BadData(
+            f"verification failed: {said}", "nothing that is live was touched", code="verify_failed", result=result
+        )
+    emit(result, output, plain_lines([f"ok {check.name}: {check.detail}" for check in checks]))
+
+
+@click.command()
+@click.argument("version")
+@options.option(
+    "--to", "target", type=click.Path(path_type=Path), required=True, help="A folder that is absent or empty."
+)
+@options.placed
+def export(version: str, target: Path, site: Site, output: str) -> None:
+    """Write a version's tree to a folder."""
+    from .export import export as export_tree
+
+    one = catalog.resolve(site.store, site.bundle_name, version).version
+    files = export_tree(site.store, site.bundle_name, one.content, target)
+    result = {"version": one.version, "tree": one.content.tree, "files": files, "path": str(target)}
+    emit(result, output, f"{files} files of {one.version} in {target}")
+
+
+@click.command()
+@options.channel
+@options.agents(required=True)
+@options.reaching
+@options.placed
+def notify(
+    channel_name: str,
+    agents_text: str,
+    access: Access,
+    timeout: float,
+    site: Site,
+    output: str,
+) -> None:
+    """Ask agents to pull now, and wait until they serve what the channel says."""
+    from . import agents
+
+    urls = parse_urls(agents_text)
+    generation = site.channel(channel_name).existing_head().record.generation
+    answers = agents.pull(urls, access, channel_name, generation, timeout)
+    result = {"channel": channel_name, "generation": generation, "agents": [one.to_dict() for one in answers]}
+    agents.require(answers, result)
+    lines = [f"{one.url} serves {one.version} (generation {one.generation}) after {one.seconds} s" for one in answers]
+    emit(result, output, plain_lines(lines))
+
+
+@click.command()
+@options.option("--channel", "channel_name", metavar="C", default=None, help="The channel. [default: the only one]")
+@options.agents(required=False)
+@options.reaching
+@options.placed
+def status(
+    channel_name: str | None,
+    agents_text: str | None,
+    access: Access,
+    timeout: float,
+    site: Site,
+    output: str,
+) -> None:
+    """What the channel says, what each agent serves, and whether they agree."""
+    from . import agents
+
+    record = site.channel(channel_name or _only_channel(site)).existing_head().record
+    urls = parse_urls(agents_text) if agents_text else ()
+    found = agents.statuses(urls, access, timeout) if urls else []
+    rows = [
+        {**answer.to_dict(), "agree": state is not None and state.tree == record.live.content.tree
+         and (state.bundle, state.channel) == (record.bundle, record.channel)
+         and (state.generation or 0) >= record.generation}
+        for answer, state in found
+    ]  # fmt: skip
+    result = {
+        "channel": record.channel, "generation": record.generation, "version": record.live.version,
+        "tree": record.live.content.tree, "issued": record.issued, "actor": record.actor, "action": record.action,
+        "reason": record.reason, "hold": vars(record.hold) if record.hold else None,
+        "agents": rows, "converged": all(row["agree"] for row in rows),
+    }  # fmt: skip
+    held = f", held by {record.hold.by}: {record.hold.reason}" if record.hold else ""
+    lines = [
+        f"{record.channel}: generation {record.generation} is {record.live.version}{held}",
+        f"  {record.action} by {record.actor} at {record.issued}" + (f": {record.reason}" if record.reason else ""),
+    ]
+    lines += [
+        f"  {row['url']}: " + (row["error"] or f"{row['version']} (generation {row['generation']})")
+        + ("" if row["agree"] else "  <- not what the channel says")
+        for row in rows
+    ]  # fmt: skip
+    emit(result, output, plain_lines(lines))
+
+
+def _only_channel(site: Site) -> str:
+    names = catalog.channel_names(site.store, site.bundle_name)
+    if len(names) != 1:
+        raise Usage(f"there are {len(names)} channels: {', '.join(names)}", "choose one with --channel")
+    return names[0]
+
+
+COMMANDS = (versions, show, diff, verify, export, notify, status)

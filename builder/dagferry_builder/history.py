@@ -1,0 +1,83 @@
+"""A channel's past: its records in order, and the stack that promotions push to and rollbacks pop from.
+
+The history is a stack: promote pushes; rollback pops, ``--to`` down to the version that it names; hold, resume and
+refresh do not touch it. The stack is not stored: it is what the log says.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagferry_schemas import layout, trust
+from dagferry_schemas.errors import Corrupt
+from dagferry_schemas.names import digest_of
+from dagferry_storage.store import Missing
+
+from .catalog import side_by_side
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dagferry_schemas.record import Live, Record
+    from dagferry_storage.store import Store
+
+
+def read(
+    store: Store, bundle: str, channel: str, head: trust.TrustedRecord, *, most: int | None = None
+) -> list[Record]:
+    """The channel's records up to ``head``, oldest first (the newest ``most`` of them), their chain checked.
+
+    Raises `Corrupt` where a record is gone or is not the one that its successor names.
+    """
+    first = 1 if most is None else max(1, head.record.generation - most + 1)
+    generations = range(first, head.record.generation)
+    stored = side_by_side(lambda generation: _logged(store, bundle, channel, generation), generations)
+    bytes_of = [*stored, head.stored]
+    records = [trust.read_record(one, bundle=bundle, channel=channel, policy=trust.Policy.UNSIGNED) for one in bytes_of]
+    for older, stored_older, newer in zip(records, bytes_of, records[1:], strict=False):
+        _check_link(older, stored_older, newer)
+    return records
+
+
+def _logged(store: Store, bundle: str, channel: str, generation: int) -> bytes:
+    key = layout.log(bundle, channel, generation)
+    try:
+        return store.read(key, limit=layout.MAX_DOCUMENT).body
+    except Missing:
+        raise Corrupt(
+            f"{key} is not in {store.url}, although the channel has gone past it",
+            "somebody removed it; the head still says what is live",
+            code="broken_log",
+        ) from None
+
+
+def _check_link(older: Record, stored: bytes, newer: Record) -> None:
+    previous = newer.previous
+    if previous is None or (previous.generation, previous.sha256) != (older.generation, digest_of(stored)):
+        raise Corrupt(
+            f"channel {newer.channel!r}: generation {newer.generation} does not follow the logged {older.generation}",
+            "the log was changed afterwards; the head still says what is live",
+            code="broken_log",
+        )
+
+
+def stack(records: Sequence[Record]) -> list[Live]:
+    """The stack after ``records`` (oldest first, from generation 1); what is live is its last."""
+    live: list[Live] = []
+    for record in records:
+        if record.action == "promote":
+            live.append(record.live)
+        elif record.action == "rollback":
+            while live and live[-1].version != record.live.version:
+                live.pop()
+            if not live:  # a writer of another release knew more than this log shows
+                live.append(record.live)
+    return live
+
+
+def held_by_rollback(records: Sequence[Record]) -> bool:
+    """Whether the hold of the newest record was set by a rollback."""
+    since = records[-1].hold.since if records[-1].hold else None
+    return any(
+        record.action == "rollback" and record.hold is not None and record.hold.since == since for record in records
+    )

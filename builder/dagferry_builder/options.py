@@ -1,0 +1,107 @@
+"""The options that several commands share: flag, environment variable and config key of each in one place.
+
+An option ``--token-file`` also reads ``DAGFERRY_TOKEN_FILE`` and the top-level key ``token_file`` of the config file,
+in that order. `placed`, `moving` and `reaching` turn what every command needs into one value: a `Site`, a `Channel`,
+the `Access` to agents.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dagferry_schemas.commandline import OUTPUTS
+
+from .access import Access, read_token
+from .site import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Command = TypeVar("Command", bound="Callable[..., Any]")
+PREFIX = "DAGFERRY_"
+
+
+def option(name: str, *short: str, **settings: Any) -> Callable[[Command], Command]:  # noqa: ANN401 (click's)
+    """A click option that also reads ``DAGFERRY_<NAME>``."""
+    variable = PREFIX + name.split("/")[0].removeprefix("--").replace("-", "_").upper()
+    return click.option(name, *short, envvar=variable, show_envvar=True, **settings)
+
+
+def _stack(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for one in reversed(options):
+            command = one(command)
+        return command
+
+    return decorate
+
+
+output = option(
+    "--output", "-o", type=click.Choice(OUTPUTS), default="text", show_default=True, help="How results are printed."
+)
+store = option("--store", "store_url", metavar="URL", help="The object store. [default: .dagferry/store]")
+bundle = option("--bundle", "bundle_name", metavar="NAME", help="The bundle; may be left out where there is one.")
+rev = option("--rev", default="HEAD", show_default=True, help="The commit, in any way git understands.")
+root = option(
+    "--root", metavar="FOLDER", default=None, help="Pack this folder instead of the configured one (version +local)."
+)
+channel = option("--channel", "channel_name", metavar="C", required=True, help="The channel.")
+actor = option("--actor", metavar="NAME", default=None, help="Who does this. [default: what CI says, or user@host]")
+reason = option("--reason", metavar="TEXT", default="", help="Why; it stays in the channel's log.")
+dry_run = option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+token_file = option(
+    "--token-file", type=click.Path(path_type=Path), default=None, help="A file with the agents' bearer token."
+)
+ca_file = option(
+    "--ca-file", type=click.Path(path_type=Path), default=None, help="Certificates that agents' https is checked with."
+)
+timeout = option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=120.0,
+    show_default=True,
+    help="Seconds to wait for the agents.",
+)
+no_lint = option("--no-lint", is_flag=True, help="Publish without lint.")
+
+
+def agents(*, required: bool) -> Callable[[Command], Command]:
+    """The option ``--agents``: base URLs, comma-separated."""
+    return option(
+        "--agents", "agents_text", metavar="URL[,URL…]", required=required, default=None, help="The agents' URLs."
+    )
+
+
+def placed(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the command ``site`` (from --store and --bundle) and ``output``."""
+
+    @functools.wraps(command)
+    def call(store_url: str | None, bundle_name: str | None, **rest: Any) -> Any:  # noqa: ANN401 (click's)
+        return command(site=Site(Path.cwd(), store_url, bundle_name), **rest)
+
+    return _stack(store, bundle, output)(call)
+
+
+def moving(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the command ``site``, the ``channel`` that it moves, ``reason``, ``dry_run`` and ``output``."""
+
+    @functools.wraps(command)
+    def call(site: Site, channel_name: str, actor: str | None, dry_run: bool, **rest: Any) -> Any:  # noqa: ANN401
+        moved = site.channel(channel_name, actor=actor, dry_run=dry_run)
+        return command(site=site, channel=moved, dry_run=dry_run, **rest)
+
+    return _stack(channel, reason, actor, dry_run)(placed(call))
+
+
+def reaching(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the command ``access`` to agents (from --token-file and --ca-file) and the ``timeout`` in seconds."""
+
+    @functools.wraps(command)
+    def call(token_file: Path | None, ca_file: Path | None, **rest: Any) -> Any:  # noqa: ANN401 (click's)
+        return command(access=Access(read_token(token_file), ca_file), **rest)
+
+    return _stack(token_file, ca_file, timeout)(call)

@@ -1,0 +1,185 @@
+"""Publishing: an artifact goes into the store once, in an order in which whoever sees a name can read all it needs.
+
+Tarball and file list, then the version, then the report. Everything is create-only. What is there already is adopted
+only if it is the same: content after the predicted plain bytes were found in it, a version if its identity (commit,
+selection, tree) is ours; the digests that are then reported are those of the stored bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, BinaryIO
+
+from dagferry_schemas import compression, fields, layout, plaintar, trust
+from dagferry_schemas.errors import Conflict, Corrupt, DagferryError
+from dagferry_schemas.names import digest_of
+from dagferry_schemas.pins import Content, FilesPin, Pin, TarballPin
+from dagferry_schemas.tree import MAX_LINE, encode_files
+from dagferry_storage import disk, unpack
+from dagferry_storage.probe import probe
+from dagferry_storage.store import Exists, Missing
+
+from . import catalog
+from .catalog import Published
+
+if TYPE_CHECKING:
+    from dagferry_schemas.version import Version
+    from dagferry_storage.probe import Check
+    from dagferry_storage.store import Store
+
+    from .build import Artifact
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A published version; ``created`` is False if it was there already."""
+
+    published: Published
+    created: bool
+
+
+def publish(store: Store, artifact: Artifact, tarball: BinaryIO, now: str, *, dry_run: bool = False) -> Publication:
+    """Store ``artifact``, whose compressed tarball is in the file ``tarball``.
+
+    Raises `Conflict` if the version exists with another identity, `Corrupt` if the store holds other content under the
+    tree's name; nothing is overwritten.
+    """
+    bundle = artifact.version.bundle
+    try:
+        return Publication(
+            _same(store, catalog.published(store, bundle, artifact.version.version), artifact.version), False
+        )
+    except Missing:
+        pass
+    if dry_run:
+        return Publication(_pin(artifact.version), True)
+    version = replace(artifact.version, content=_store_content(store, artifact, tarball))
+    created = True
+    try:
+        store.create(layout.version(bundle, version.version), version.to_bytes())
+    except Exists:
+        created = False
+    found = _same(store, catalog.published(store, bundle, version.version), version)
+    if created:
+        _store_report(store, artifact, now)
+    return Publication(found, created)
+
+
+def _same(store: Store, found: Published, ours: Version) -> Published:
+    if found.version.identity != ours.identity:
+        theirs = found.version
+        differs = [
+            f"{name}: {old} there, {new} here"
+            for name, old, new in zip(("commit", "selection", "tree"), theirs.identity, ours.identity, strict=True)
+            if old != new
+        ]
+        raise Conflict(
+            f"version {ours.version!r} is in {store.url} already, with other content ({'; '.join(differs)})",
+            "a version never changes: commit (or tag) anew, and publish that",
+            code="version_exists",
+        )
+    return found
+
+
+def _pin(version: Version) -> Published:
+    stored = version.to_bytes()
+    return Published(version, Pin(digest_of(stored), len(stored)))
+
+
+def _store_content(store: Store, artifact: Artifact, tarball: BinaryIO) -> Content:
+    bundle, packed = artifact.version.bundle, artifact.packed
+    content = packed.content
+    try:
+        tarball.seek(0)
+        store.create(layout.tarball(bundle, content.tree), tarball)
+    except Exists:
+        content = replace(content, tarball=_adopt_tarball(store, bundle, packed.files))
+    try:
+        store.create(layout.files(bundle, content.tree), packed.files.stored)
+    except Exists:
+        content = replace(content, files=_adopt_files(store, bundle, packed.files))
+    return content
+
+
+def _adopt_tarball(store: Store, bundle: str, files: trust.VerifiedTree) -> TarballPin:
+    """The pin of the tarball that is stored, after its plain bytes were found to be the predicted ones."""
+    key = layout.tarball(bundle, files.tree.digest)
+    with tempfile.TemporaryFile() as spool:
+        with store.stream(key) as chunks, disk.doing("spooling the stored tarball"):
+            for chunk in chunks:
+                spool.write(chunk)
+        pin = TarballPin(_digest_file(spool), spool.tell(), plaintar.plain_size(files.tree))
+        check = trust.TarballCheck(files, pin)
+        spool.seek(0)
+        for chunk in iter(lambda: spool.read(compression.CHUNK), b""):
+            check.update(chunk)
+        spool.seek(0)
+        try:
+            unpack.check(check.finish(), spool)
+        except Corrupt as error:
+            raise _spoiled(store, key, error) from None
+    return pin
+
+
+def _digest_file(file: BinaryIO) -> str:
+    file.seek(0)
+    hashed = hashlib.sha256()
+    for chunk in iter(lambda: file.read(compression.CHUNK), b""):
+        hashed.update(chunk)
+    return "sha256:" + hashed.hexdigest()
+
+
+def _adopt_files(store: Store, bundle: str, files: trust.VerifiedTree) -> FilesPin:
+    key = layout.files(bundle, files.tree.digest)
+    plain = encode_files(files.tree)
+    limit = len(files.tree.files) * MAX_LINE
+    stored = store.read(key, limit=limit + 1024).body
+    try:
+        same = compression.decompress(stored, key, limit=limit) == plain
+    except Corrupt as error:
+        raise _spoiled(store, key, error) from None
+    if not same:
+        raise _spoiled(store, key, None)
+    return FilesPin(digest_of(stored), len(stored), len(files.tree.files))
+
+
+def _spoiled(store: Store, key: str, error: DagferryError | None) -> Corrupt:
+    because = f": {error.message}" if error else ""
+    return Corrupt(
+        f"{key} in {store.url} is not the content that its name promises{because}",
+        "somebody spoiled it: remove that object, find out who wrote it, and publish again",
+        code="spoiled_content",
+    )
+
+
+def _store_report(store: Store, artifact: Artifact, now: str) -> None:
+    """Store the report; it is optional, so a failure is said and nothing more."""
+    try:
+        store.create(layout.report(artifact.version.bundle, artifact.version.version), artifact.report(now))
+    except DagferryError as error:
+        log.warning("the report was not stored: %s", error.message)
+
+
+def init_store(store: Store, bundle: str, now: str, nonce: str) -> tuple[Check, ...]:
+    """Probe the store and leave the verdict in ``store.json``; a bad one is returned, not raised."""
+    checks = probe(store, f"{bundle}/", nonce)
+    document = fields.dump(
+        {
+            "format": 1,
+            "bundle": bundle,
+            "checked": now,
+            "ok": all(check.ok for check in checks),
+            "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks],
+        }
+    )
+    key = layout.store_json(bundle)
+    try:
+        store.create(key, document)
+    except Exists:
+        store.replace(key, document, store.read(key, limit=layout.MAX_DOCUMENT).token)
+    return checks

@@ -1,0 +1,131 @@
+"""Where a command works: the clone, the config file, the bundle and the store that flags, environment and file name."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dagferry_schemas.errors import Usage
+from dagferry_schemas.names import check_name
+from dagferry_storage import disk
+from dagferry_storage.store import Absent
+from dagferry_storage.stores import open_store
+
+from . import catalog, config
+from .channel import Channel
+from .publish import init_store
+
+if TYPE_CHECKING:
+    from dagferry_storage.store import Store
+
+    from .config import Bundle, Found
+    from .git import Repository
+
+ACTORS = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILDKITE_BUILD_CREATOR", "CIRCLE_USERNAME", "BUILD_USER_ID")
+"""Variables in which CI systems say who started a job; the first that is set is claimed as the actor."""
+
+
+def now() -> str:
+    """The present, RFC 3339 UTC, in seconds."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def claimed_actor() -> str:
+    """Who acts, as CI's variables or this machine claim it; nobody has checked it."""
+    for name in ACTORS:
+        if os.environ.get(name):
+            return os.environ[name]
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+@dataclass(frozen=True)
+class Site:
+    """The place of one command, resolved as it is needed."""
+
+    start: Path
+    store_url: str | None = None
+    bundle_option: str | None = None
+    root_option: str | None = None
+
+    @cached_property
+    def found(self) -> Found:
+        """The config file of the working tree."""
+        return config.find(self.start)
+
+    @cached_property
+    def repository(self) -> Repository:
+        """The clone. Raises `Usage` outside one."""
+        from .git import Repository
+
+        return Repository(self.start)
+
+    @property
+    def clone(self) -> Repository | None:
+        """The clone, or None outside one."""
+        try:
+            return self.repository
+        except Usage:
+            return None
+
+    @property
+    def bundle_name(self) -> str:
+        """The bundle that the option or the config file names. Raises `Usage`."""
+        return config.choose(self.found.config, self.bundle_option).name
+
+    def bundle(self, rev: str) -> Bundle:
+        """The bundle as ``rev`` describes it."""
+        return config.bundle_to_build(self.repository, rev, self.found, self.bundle_option, self.root_option)
+
+    @cached_property
+    def store(self) -> Store:
+        """The store. Raises `Usage` if none is named, or the name is no store."""
+        return open_store(self.store_url or str(self._default_store()))
+
+    def _default_store(self) -> Path:
+        if self.found.folder is None:
+            raise Usage(
+                "no store is named", "give --store URL, or run `dagferry init` in the DAG repository", code="no_store"
+            )
+        return self.found.folder / ".dagferry" / "store"
+
+    def writable_store(self, bundle: str) -> Store:
+        """The store, probed: by an earlier `init-store`, or now. Raises `BadData` if it does not keep its promises."""
+        ignore_default_store(self)
+        if not self._was_probed(bundle):
+            init_store(self.store, bundle, now(), secrets.token_hex(8))
+            catalog.check_store(self.store, bundle)
+        return self.store
+
+    def _was_probed(self, bundle: str) -> bool:
+        try:
+            return catalog.check_store(self.store, bundle)
+        except Absent:
+            return False
+
+    def channel(self, name: str, *, actor: str | None = None, dry_run: bool = False) -> Channel:
+        """The channel ``name``. Raises `BadData` if the store does not keep its promises."""
+        check_name("channel", name)
+        self._was_probed(self.bundle_name)
+        return Channel(self.store, self.bundle_name, name, actor=actor or claimed_actor(), clock=now, dry_run=dry_run)
+
+
+def ignore_default_store(site: Site) -> None:
+    """Keep the store beside the config file out of git, if that is the store. Raises `MachineFault`."""
+    if site.store_url is not None:
+        return
+    folder = Path(site.store.url.removeprefix("file://")).parent
+    with disk.doing("making the folder of the default store"):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / ".gitignore").exists():
+            (folder / ".gitignore").write_text("*\n")

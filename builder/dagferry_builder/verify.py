@@ -1,0 +1,90 @@
+"""Do stored bytes keep what was said of them? Each answer is one check; nothing is believed that was not read."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dagferry_schemas.errors import DagferryError, DeliveryFailed
+from dagferry_storage import fetch, unpack
+
+from . import catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dagferry_schemas.pins import Content
+    from dagferry_schemas.trust import VerifiedTree
+    from dagferry_storage.store import Store
+
+    from .channel import Channel
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was checked."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def verify_version(store: Store, bundle: str, name: str) -> list[Check]:
+    """Check a version's document, file list, tree digest, tarball and every plain byte. Raises `DeliveryFailed`."""
+    checks: list[Check] = []
+    one = _try(checks, "version", lambda: catalog.published(store, bundle, name), lambda one: one.version.commit)
+    if one is not None:
+        _verify_content(store, bundle, one.version.content, checks)
+    return checks
+
+
+def verify_channel(store: Store, bundle: str, channel: Channel) -> list[Check]:
+    """Check the channel's head, the chain of its log, and what is live. Raises `DeliveryFailed`, `Unknown`."""
+    checks: list[Check] = []
+    channel.existing_head()
+    records = _try(checks, "log", channel.records, lambda found: f"{len(found)} records, each names the one before")
+    if records is not None:
+        live = records[-1].live
+        one = _try(
+            checks,
+            "version",
+            lambda: fetch.version(store, bundle, live.version, live.version_record),
+            lambda version: f"{version.version}, commit {version.commit}",
+        )
+        if one is not None:
+            checks.append(
+                Check("same_content", one.content == live.content, "the record and the version name one content")
+            )
+        _verify_content(store, bundle, live.content, checks)
+    return checks
+
+
+def _verify_content(store: Store, bundle: str, content: Content, checks: list[Check]) -> None:
+    tree = _try(
+        checks, "files", lambda: fetch.files(store, bundle, content), lambda found: f"{len(found.tree.files)} files"
+    )
+    if tree is not None:
+        checks.append(Check("tree", True, content.tree))
+        _try(checks, "tarball", lambda: _verify_tarball(store, bundle, content, tree), str)
+
+
+def _verify_tarball(store: Store, bundle: str, content: Content, tree: VerifiedTree) -> str:
+    with tempfile.TemporaryFile() as spool:
+        tarball = fetch.tarball(store, bundle, tree, content, spool)
+        spool.seek(0)
+        unpack.check(tarball, spool)
+    return f"{content.tarball.size} bytes, {content.tarball.plain_size} plain bytes as predicted"
+
+
+def _try(checks: list[Check], name: str, read: Callable[[], Any], detail: Callable[[Any], str]) -> Any:  # noqa: ANN401
+    """What ``read`` gives, or None; either way with its check."""
+    try:
+        found = read()
+    except DeliveryFailed:
+        raise
+    except DagferryError as error:
+        checks.append(Check(name, False, error.message))
+        return None
+    checks.append(Check(name, True, detail(found)))
+    return found

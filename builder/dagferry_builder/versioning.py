@@ -1,0 +1,43 @@
+"""How a commit is named: what ``git describe`` says, made safe for file names, object names and Airflow.
+
+``git describe --tags --long --abbrev=12 --match <pattern>`` gives ``v1.4.0-3-g0123456789ab``; without a matching tag it
+is ``0.0.0-<commits>-g<12 hex>``. Every character outside ``[A-Za-z0-9._+-]`` (tags may hold slashes) becomes a ``-``.
+A version that was built with content options from the command line ends in ``+local``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dagferry_schemas.names import check_version
+
+if TYPE_CHECKING:
+    from .git import Commit, Repository
+
+DEFAULT_PATTERN = "v[0-9]*"
+
+
+@dataclass(frozen=True)
+class Named:
+    """A commit with its version. ``tag`` as git writes it; ``distance`` in commits since the tag, or in all."""
+
+    version: str
+    commit: Commit
+    tag: str | None
+    distance: int
+
+
+def name_commit(repository: Repository, commit: Commit, pattern: str, *, local: bool = False) -> Named:
+    """The version of ``commit``. Raises `Usage` if a tag is too long for a version."""
+    description = repository.describe(commit.id, pattern)
+    sha = repository.short(commit.id)
+    if description is None:
+        distance = repository.count(commit.id)
+        text = f"0.0.0-{distance}-g{sha}"
+    else:
+        distance = description.distance
+        text = f"{description.tag}-{distance}-g{sha}"
+    version = re.sub(r"[^A-Za-z0-9._+-]", "-", text) + ("+local" if local else "")
+    return Named(check_version(version), commit, description.tag if description else None, distance)

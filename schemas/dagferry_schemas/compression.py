@@ -1,0 +1,56 @@
+"""zstd, as dagferry writes and reads it: an encoding that no identity depends on.
+
+A compressed object is any number of zstd frames (RFC 8878). Writers cut independent frames, so that one changed file
+changes one frame; readers accept any stream with the right plain bytes, within a window of `MAX_WINDOW` and a bound
+that they are told.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import zstandard
+
+from .errors import Corrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LEVEL: Final = 3
+MAX_WINDOW: Final = 8 * 1024 * 1024
+"""Bytes of history that a reader is willing to keep."""
+CHUNK: Final = 256 * 1024
+
+
+def compress(plain: bytes) -> bytes:
+    """``plain`` as one frame."""
+    return zstandard.ZstdCompressor(level=LEVEL).compress(plain)
+
+
+def plain_chunks(source: BinaryIO, what: str) -> Iterator[bytes]:
+    """The plain bytes of the frames in ``source``, in chunks of at most 256 KiB. Raises `Corrupt`.
+
+    A stream that breaks off inside a frame ends early without a complaint of its own: the caller knows how many plain
+    bytes there have to be.
+    """
+    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+    with decompressor.stream_reader(source, read_across_frames=True, closefd=False) as reader:
+        while True:
+            try:
+                chunk = reader.read(CHUNK)
+            except zstandard.ZstdError as error:
+                raise Corrupt(f"{what}: not a zstd stream that can be read: {error}") from None
+            if not chunk:
+                return
+            yield chunk
+
+
+def decompress(raw: bytes, what: str, *, limit: int) -> bytes:
+    """All plain bytes of ``raw``, at most ``limit`` of them. Raises `Corrupt`."""
+    found = bytearray()
+    for chunk in plain_chunks(io.BytesIO(raw), what):
+        found += chunk
+        if len(found) > limit:
+            raise Corrupt(f"{what}: more than {limit} bytes when decompressed")
+    return bytes(found)

@@ -1,0 +1,152 @@
+"""What the agent's HTTP endpoint takes and gives (``POST /v1/pull``, ``GET /v1/status``, errors), as JSON.
+
+A request may hold nothing but the fields named here: it can never name a URL, a bucket, a path or a version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from . import fields as reading
+from .errors import Malformed
+from .names import NAME, VERSION
+
+MAX_REQUEST: Final = 4096
+"""Bytes of the largest request body that is read."""
+MAX_REPLY: Final = 4 * 1024 * 1024
+"""Bytes of the largest reply that a client reads."""
+MAX_WAIT: Final = 300.0
+"""Seconds that a request may ask the agent to wait at the most."""
+DEFAULT_WAIT: Final = 30.0
+"""Seconds that the agent waits when a request does not say."""
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """Pull now; answer once a generation of at least ``expect_generation`` is served, or after ``wait_seconds``."""
+
+    expect_generation: int | None = None
+    wait_seconds: float = DEFAULT_WAIT
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> PullRequest:
+        """The request in a body; an empty body asks for the defaults. Raises `Malformed` (``malformed`` if it is not
+        a JSON object, ``invalid_field`` if a field is unknown or not what it has to be).
+        """
+        if not raw:
+            return cls()
+        fields = reading.load(raw, "request", limit=MAX_REQUEST)
+        try:
+            expected = reading.optional(fields, "expect_generation", lambda name: fields.integer(name, least=1))
+            wait = fields.number("wait_seconds") if fields.has("wait_seconds") else DEFAULT_WAIT
+            fields.refuse_rest()
+        except Malformed as error:
+            raise Malformed(error.message, code="invalid_field") from None
+        return cls(expected, min(wait, MAX_WAIT))
+
+    def to_bytes(self) -> bytes:
+        """The request body."""
+        return reading.dump({name: value for name, value in asdict(self).items() if value is not None})
+
+
+@dataclass(frozen=True)
+class PullReply:
+    """What a pull found and did. ``changed``: what Airflow reads was switched. ``previous``: the version before.
+
+    ``bytes_fetched`` are bodies read from the store, ``requests`` the reads it took, ``seconds`` the whole pull.
+    """
+
+    channel: str | None
+    generation: int | None
+    version: str
+    tree: str
+    previous: str | None
+    changed: bool
+    files_written: int
+    files_linked: int
+    bytes_fetched: int
+    requests: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return asdict(self)
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> PullReply:
+        """The reply in a body. Raises `Malformed`."""
+        fields = reading.load(raw, "pull reply", limit=MAX_REPLY)
+        return cls(
+            channel=reading.optional(fields, "channel", lambda name: fields.text(name, NAME)),
+            generation=reading.optional(fields, "generation", fields.integer),
+            version=fields.text("version", VERSION),
+            tree=fields.digest("tree"),
+            previous=reading.optional(fields, "previous", lambda name: fields.text(name, VERSION)),
+            changed=fields.flag("changed"),
+            files_written=fields.integer("files_written"),
+            files_linked=fields.integer("files_linked"),
+            bytes_fetched=fields.integer("bytes_fetched"),
+            requests=fields.integer("requests"),
+            seconds=fields.number("seconds"),
+        )
+
+
+@dataclass(frozen=True)
+class AgentStatus:
+    """What one agent serves, from its disk, and how its last look at the store went.
+
+    ``since``: when the live release was activated; ``pinned``: the version that a local ``activate`` holds, if any;
+    ``verifying``: whether records must be signed; ``last_error``: ``{code, message}`` of the last pull if it failed;
+    ``drift``: paths of the live release that are not what the file list says; ``releases``: the trees on this disk,
+    each ``{tree, versions, live}``.
+    """
+
+    agent_id: str
+    bundle: str
+    channel: str
+    generation: int | None
+    version: str | None
+    tree: str | None
+    since: str | None
+    previous: str | None
+    pinned: str | None
+    verifying: bool
+    last_check: str | None
+    last_error: dict[str, str] | None
+    drift: tuple[str, ...] = ()
+    releases: tuple[dict[str, Any], ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return asdict(self) | {"drift": list(self.drift), "releases": list(self.releases)}
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> AgentStatus:
+        """The status in a reply's body. Raises `Malformed`."""
+        fields = reading.load(raw, "status", limit=MAX_REPLY)
+
+        def maybe(name: str) -> str | None:
+            return reading.optional(fields, name, fields.text)  # type: ignore[no-any-return]
+
+        return cls(
+            agent_id=fields.text("agent_id"),
+            bundle=fields.text("bundle", NAME),
+            channel=fields.text("channel", NAME),
+            generation=reading.optional(fields, "generation", fields.integer),
+            version=maybe("version"),
+            tree=maybe("tree"),
+            since=maybe("since"),
+            previous=maybe("previous"),
+            pinned=maybe("pinned"),
+            verifying=fields.flag("verifying"),
+            last_check=maybe("last_check"),
+            last_error=fields.mapping("last_error") if fields.has("last_error") else None,
+            drift=fields.texts("drift"),
+            releases=tuple(child.rest() for child in fields.children("releases")),
+        )
+
+
+def error_body(code: str, message: str, hint: str = "") -> bytes:
+    """The body of every reply that is not a success: ``{"error": {"code", "message", "hint"}}``."""
+    return reading.dump({"error": {"code": code, "message": message, "hint": hint}})

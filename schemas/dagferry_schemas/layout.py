@@ -1,0 +1,70 @@
+"""Where each object of a bundle lies below the store (see ``schemas/FORMAT.md``, "The store")."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .names import VERSION, hex_of
+
+TARBALL_SUFFIX: Final = ".tar.zst"
+MAX_DOCUMENT: Final = 256 * 1024
+"""Bytes of the largest head, record, version or store document that is accepted."""
+MAX_REPORT: Final = 64 * 1024 * 1024
+"""Bytes of the largest report that is accepted."""
+
+
+def store_json(bundle: str) -> str:
+    """The store's format version and the verdict of its probe."""
+    return f"{bundle}/store.json"
+
+
+def tarball(bundle: str, tree: str) -> str:
+    """The compressed canonical tar of a tree."""
+    return f"{bundle}/trees/{hex_of(tree)}/dags{TARBALL_SUFFIX}"
+
+
+def files(bundle: str, tree: str) -> str:
+    """The compressed file list of a tree."""
+    return f"{bundle}/trees/{hex_of(tree)}/files.zst"
+
+
+def version(bundle: str, version: str) -> str:
+    """The version's document."""
+    return f"{bundle}/versions/{version}.json"
+
+
+def report(bundle: str, version: str) -> str:
+    """The version's report: what was observed when it was built."""
+    return f"{bundle}/versions/{version}.report.json"
+
+
+def versions(bundle: str) -> str:
+    """The prefix of all version documents and reports."""
+    return f"{bundle}/versions/"
+
+
+def channels(bundle: str) -> str:
+    """The prefix of all channels."""
+    return f"{bundle}/channels/"
+
+
+def head(bundle: str, channel: str) -> str:
+    """The channel's newest record; the only object that is ever replaced."""
+    return f"{bundle}/channels/{channel}/head.json"
+
+
+def log(bundle: str, channel: str, generation: int) -> str:
+    """The bytes of the head of that generation, written before it is replaced."""
+    return f"{bundle}/channels/{channel}/log/{generation}.json"
+
+
+def version_of(key: str) -> str | None:
+    """The version whose document ``key`` is, or None for any other object below `versions`."""
+    name = key.rpartition("/")[2].removesuffix(".json")
+    return name if key.endswith(".json") and VERSION.fullmatch(name) else None
+
+
+def channel_of(key: str) -> str | None:
+    """The channel whose head ``key`` is, or None for any other object below `channels`."""
+    parts = key.split("/")  # exactly: an agent called "head" has a head.json too, one folder further down
+    return parts[2] if len(parts) == 4 and parts[1] == "channels" and parts[3] == "head.json" else None

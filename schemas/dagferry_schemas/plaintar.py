@@ -1,0 +1,61 @@
+"""The canonical plain tar of a tree, as a pure function of (path, size, x bit) and the files' bytes.
+
+Files in the order of their path's bytes, regular files only. A ustar header: uid, gid, mtime and device numbers zero,
+no names, mode 0644 or 0755, link name and prefix empty. A pax header before it if and only if the path is not ASCII or
+longer than 100 bytes: its member is called ``PaxHeaders/<t>``, its body is the one record ``path``, and the ustar
+header after it carries the name ``<t>``, where t is the first 12 hex digits of the path's SHA-256. Bodies are padded
+with zeros to 512 bytes; two zero blocks end the archive. POSIX.1-2017, pax, "ustar Interchange Format".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .tree import Tree, TreeFile
+
+BLOCK: Final = 512
+END: Final = bytes(2 * BLOCK)
+_NAME_BYTES: Final = 100
+
+
+def header(file: TreeFile) -> bytes:
+    """All that stands before the body of ``file``: its ustar header, after a pax header where the path needs one."""
+    path = file.path.encode()
+    mode = b"0000755" if file.executable else b"0000644"
+    if file.path.isascii() and len(path) <= _NAME_BYTES:
+        return _ustar(path, mode, file.size, b"0")
+    short = hashlib.sha256(path).hexdigest()[:12].encode()
+    record = _pax_record(path)
+    return (
+        _ustar(b"PaxHeaders/" + short, b"0000644", len(record), b"x")
+        + record
+        + padding(len(record))
+        + _ustar(short, mode, file.size, b"0")
+    )
+
+
+def padding(size: int) -> bytes:
+    """The zeros after a body of ``size`` bytes."""
+    return bytes(-size % BLOCK)
+
+
+def plain_size(tree: Tree) -> int:
+    """The length of the canonical plain tar of ``tree``, in bytes."""
+    return sum(len(header(file)) + file.size + -file.size % BLOCK for file in tree.files) + len(END)
+
+
+def _pax_record(path: bytes) -> bytes:
+    tail = b" path=" + path + b"\n"
+    length = len(tail)
+    while length != len(tail) + len(str(length)):
+        length = len(tail) + len(str(length))
+    return str(length).encode() + tail
+
+
+def _ustar(name: bytes, mode: bytes, size: int, kind: bytes) -> bytes:
+    before = name.ljust(_NAME_BYTES, b"\0") + mode + b"\0" + b"0000000\0" * 2 + b"%011o\0" % size + b"00000000000\0"
+    after = kind + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\0" * 2 + bytes(167)
+    checksum = sum(before) + sum(after) + 8 * ord(" ")
+    return before + b"%06o\0 " % checksum + after

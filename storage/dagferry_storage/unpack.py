@@ -1,0 +1,172 @@
+"""Writing a verified tarball into a fresh folder: the one place where content from a store becomes files.
+
+There is no tar parser. Each header is computed from the verified file list and compared with the plain bytes; each body
+is hashed while it is written, and the first byte that differs ends it. Files are created through descriptors of folders
+that were made here, with ``O_EXCL | O_NOFOLLOW``, so nothing outside the folder can be reached whatever a path says.
+The caller throws the folder away after any error: a half-written one is never used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from dagferry_schemas import compression, plaintar
+from dagferry_schemas.errors import Corrupt, Malformed
+from dagferry_schemas.trust import VerifiedTarball
+
+from . import disk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dagferry_schemas.tree import TreeFile
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Sink(Protocol):
+    """What decides about each file while a tree is written."""
+
+    def adopt(self, file: TreeFile, folder: int, name: str) -> bool:
+        """Put ``file`` at ``name`` in the folder of the descriptor ``folder`` by itself; False to have it written."""
+        ...
+
+    def finish(self, file: TreeFile, descriptor: int) -> None:
+        """Set mode and times of a file that was written and verified, before it is closed."""
+        ...
+
+
+class Plain:
+    """The plain bytes of a tarball, taken piece by piece. All methods raise `Corrupt` where bytes are missing."""
+
+    def __init__(self, source: BinaryIO, what: str) -> None:
+        self._chunks = compression.plain_chunks(source, what)
+        self._rest = memoryview(b"")
+        self._what = what
+
+    def pieces(self, size: int) -> Iterator[memoryview]:
+        """The next ``size`` bytes, in pieces."""
+        while size:
+            if not self._rest:
+                chunk = next(self._chunks, None)
+                if chunk is None:
+                    raise Corrupt(f"{self._what}: it ends before all files came", code="truncated")
+                self._rest = memoryview(chunk)
+            piece, self._rest = self._rest[:size], self._rest[size:]
+            size -= len(piece)
+            yield piece
+
+    def expect(self, wanted: bytes, where: str) -> None:
+        """Take the next bytes and compare them with ``wanted``."""
+        if b"".join(self.pieces(len(wanted))) != wanted:
+            raise Corrupt(f"{self._what}: other bytes than the file list predicts at {where}", code="wrong_plain_bytes")
+
+    def end(self) -> None:
+        """Refuse anything that is left."""
+        if self._rest or next(self._chunks, None) is not None:
+            raise Corrupt(f"{self._what}: more bytes after its end", code="wrong_plain_bytes")
+
+
+def bodies(tarball: VerifiedTarball, source: BinaryIO) -> Iterator[tuple[TreeFile, Iterator[memoryview]]]:
+    """Each file of the tarball in order, with its body in pieces that must be taken whole before the next file.
+
+    A body's last piece is followed by the check of its digest, so a caller sees `Corrupt` before it believes the file.
+    """
+    if not isinstance(tarball, VerifiedTarball):
+        raise Malformed("only a verified tarball is unpacked")
+    tree = tarball.tree.tree
+    plain = Plain(source, f"tarball of tree {tree.digest}")
+    for file in tree.files:
+        plain.expect(plaintar.header(file), f"the header of {file.path!r}")
+        yield file, _body(plain, file)
+        plain.expect(plaintar.padding(file.size), f"the padding of {file.path!r}")
+    plain.expect(plaintar.END, "the end")
+    plain.end()
+
+
+def _body(plain: Plain, file: TreeFile) -> Iterator[memoryview]:
+    hashed = hashlib.sha256()
+    for piece in plain.pieces(file.size):
+        hashed.update(piece)
+        yield piece
+    if hashed.hexdigest() != file.sha256:
+        raise Corrupt(f"{file.path!r}: its bytes are not those of the file list", code="wrong_plain_bytes")
+
+
+def unpack(tarball: VerifiedTarball, source: BinaryIO, target: int, sink: Sink) -> None:
+    """Write the tree of ``tarball``, whose stored bytes ``source`` gives, into the fresh folder ``target``.
+
+    ``target`` is a descriptor of an empty folder that nobody else writes to. Raises `Corrupt`, `MachineFault`.
+    """
+    folders = _Folders(target)
+    try:
+        for file, body in bodies(tarball, source):
+            with disk.doing(f"writing {file.path!r}"):
+                _place(file, body, folders, sink)
+    finally:
+        folders.close()
+
+
+def check(tarball: VerifiedTarball, source: BinaryIO) -> None:
+    """Compare all plain bytes of ``tarball`` with what its file list predicts. Raises `Corrupt`."""
+    for _, body in bodies(tarball, source):
+        for _ in body:
+            pass
+
+
+def _place(file: TreeFile, body: Iterator[memoryview], folders: _Folders, sink: Sink) -> None:
+    folder, name = folders.of(file.path)
+    if sink.adopt(file, folder, name):
+        for _ in body:
+            pass
+        return
+    descriptor = os.open(name, _CREATE, 0o600, dir_fd=folder)
+    try:
+        for piece in body:
+            while piece:
+                piece = piece[os.write(descriptor, piece) :]
+        sink.finish(file, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class _Folders:
+    """Open descriptors of the folders on the way to the present file, made as they are needed."""
+
+    def __init__(self, top: int) -> None:
+        self._names: list[str] = []
+        self._open: list[int] = [top]
+        self._made: set[tuple[str, ...]] = set()
+
+    def of(self, path: str) -> tuple[int, str]:
+        *parents, name = path.split("/")
+        shared = 0
+        while shared < min(len(parents), len(self._names)) and parents[shared] == self._names[shared]:
+            shared += 1
+        self._leave(shared)
+        for parent in parents[shared:]:
+            self._enter(parent)
+        return self._open[-1], name
+
+    def _enter(self, name: str) -> None:
+        place = (*self._names, name)
+        fresh = place not in self._made
+        if fresh:
+            os.mkdir(name, 0o755, dir_fd=self._open[-1])
+        descriptor = os.open(name, _FOLDER, dir_fd=self._open[-1])
+        self._open.append(descriptor)
+        self._names.append(name)
+        if fresh:
+            os.fchmod(descriptor, 0o755)  # whatever the umask is
+            self._made.add(place)
+
+    def _leave(self, depth: int) -> None:
+        while len(self._names) > depth:
+            os.close(self._open.pop())
+            self._names.pop()
+
+    def close(self) -> None:
+        self._leave(0)

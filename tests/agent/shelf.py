@@ -1,0 +1,85 @@
+"""A store that is filled without git and without the builder: trees from dictionaries, records one after the other."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dagferry_schemas import compression, layout, plaintar
+from dagferry_schemas.names import digest_of
+from dagferry_schemas.pins import Content, FilesPin, Pin, TarballPin
+from dagferry_schemas.record import Live, Record, seal
+from dagferry_schemas.tree import TreeFile, encode_files, make_tree
+from dagferry_schemas.version import Version
+from dagferry_storage.store import Exists
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dagferry_storage.store import Store
+
+BUNDLE = "dags"
+CHANNEL = "prod"
+TIME = "2026-11-22T10:00:00Z"
+
+
+class Shelf:
+    """Publishes trees to a store and moves its channel, without any check."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._head: tuple[Record, bytes, str] | None = None
+
+    def publish(self, version: str, files: Mapping[str, bytes], executable: frozenset[str] = frozenset()) -> Live:
+        """Store the tree of ``files`` under ``version``."""
+        tree = make_tree(
+            TreeFile(path, path in executable, len(body), hashlib.sha256(body).hexdigest())
+            for path, body in files.items()
+        )
+        plain = b"".join(plaintar.header(file) + files[file.path] + plaintar.padding(file.size) for file in tree.files)
+        tarball, listed = compression.compress(plain + plaintar.END), compression.compress(encode_files(tree))
+        content = Content(
+            tree.digest,
+            TarballPin(digest_of(tarball), len(tarball), plaintar.plain_size(tree)),
+            FilesPin(digest_of(listed), len(listed), len(tree.files)),
+        )
+        commit = hashlib.sha1(version.encode()).hexdigest()
+        document = Version(BUNDLE, version, commit, 1, TIME, None, {"root": ""}, content).to_bytes()
+        for key, body in (
+            (layout.tarball(BUNDLE, tree.digest), tarball),
+            (layout.files(BUNDLE, tree.digest), listed),
+            (layout.version(BUNDLE, version), document),
+        ):
+            try:
+                self.store.create(key, body)
+            except Exists:
+                assert self.store.read(key, limit=len(body)).body == body
+        return Live(version, Pin(digest_of(document), len(document)), content)
+
+    def promote(self, live: Live, action: str = "promote") -> Record:
+        """Make ``live`` the channel's newest record."""
+        record = Record(BUNDLE, CHANNEL, 1, 1, None, "n1", TIME, action, "test", "", live)
+        if self._head is not None:
+            before, stored, _ = self._head
+            record = before.succeed(head=stored, nonce=f"n{before.generation + 1}", action=action, live=live)
+        self.put(record)
+        return record
+
+    def put(self, record: Record) -> None:
+        """Store ``record`` as the head, whatever it says."""
+        stored = seal(record)
+        key = layout.head(BUNDLE, CHANNEL)
+        token = self._head[2] if self._head else None
+        token = self.store.replace(key, stored, token) if token else self.store.create(key, stored)
+        self._head = (record, stored, token)
+
+    def ship(self, version: str, files: Mapping[str, bytes], executable: frozenset[str] = frozenset()) -> Record:
+        """Publish and promote."""
+        return self.promote(self.publish(version, files, executable))
+
+    @property
+    def record(self) -> Record:
+        """The newest record."""
+        assert self._head is not None
+        return replace(self._head[0])

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Their asserts are outside test modules; without this a failing one would not say what it saw.
+pytest.register_assert_rewrite("tests.e2e.harness", "tests.airflow.real")
+
+from tests.airflow.real import Airflow  # noqa: E402  after the registration
+
+MEASURED = "seconds "
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
+    """The installation that DAGFERRY_AIRFLOW_PYTHON names, with a home of its own. A missing one is a failure."""
+    python = Path(os.environ.get("DAGFERRY_AIRFLOW_PYTHON", ""))
+    if not python.is_file():
+        run = 'DAGFERRY_AIRFLOW_PYTHON="$(ci/airflow-env)" pytest -m airflow'
+        pytest.fail(f"no real Airflow: DAGFERRY_AIRFLOW_PYTHON names no Python; run {run}", pytrace=False)
+    return Airflow(python.absolute(), tmp_path_factory.mktemp("airflow"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests measured; nothing depends on it."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name.startswith(MEASURED):
+                terminalreporter.write_line(f"{report.head_line}: {name.removeprefix(MEASURED)}: {value} s")

@@ -1,0 +1,218 @@
+"""The rules of `trust`, by their numbers: each lets the right thing pass and keeps the wrong one out."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from dagferry_schemas import compression, tree, trust
+from dagferry_schemas.errors import Corrupt, Malformed, Untrusted
+from dagferry_schemas.layout import MAX_DOCUMENT
+from dagferry_schemas.names import digest_of
+from dagferry_schemas.pins import Pin, TarballPin
+from dagferry_schemas.trust import Floor, Policy, TarballCheck, VerifiedTarball, VerifiedTree
+
+from . import checks, golden, vector_documents
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def verified_tree() -> VerifiedTree:
+    files, _, content = golden.packed()
+    return trust.accept_files(files, content)
+
+
+def accept_tarball(verified: VerifiedTree, pin: TarballPin, chunks: Sequence[bytes]) -> VerifiedTarball:
+    check = TarballCheck(verified, pin)
+    for chunk in chunks:
+        check.update(chunk)
+    return check.finish()
+
+
+def accept(name: str, floor: Floor | None = None) -> trust.TrustedRecord:
+    return checks.accepted(trust.accept_record, golden.stored(name), floor=floor)
+
+
+def test_every_record_check_is_passed() -> None:
+    for check in checks.RECORD_CHECKS:
+        check(trust.accept_record)
+
+
+def test_rule_1_passes_a_document_of_format_1() -> None:
+    assert accept("plain").record.generation == 7
+
+
+def test_rule_1_refuses_a_document_that_is_too_large() -> None:
+    checks.check_rule_1_size(trust.accept_record)
+
+
+def test_rule_1_refuses_a_newer_format() -> None:
+    checks.check_rule_1_format(trust.accept_record)
+
+
+def test_rule_1_holds_for_history_and_versions_too() -> None:
+    with pytest.raises(Malformed) as refused:
+        trust.read_record(golden.stored("newer_format"), bundle="analytics", channel="prod", policy=Policy.UNSIGNED)
+    assert refused.value.code == "newer_format"
+    large = golden.raw("accepted_versions/plain.json").ljust(MAX_DOCUMENT + 1)
+    with pytest.raises(Malformed, match="at most"):
+        trust.accept_version(large, bundle="analytics", version="v1.4.0")
+
+
+def test_rule_2_passes_the_payload_type_of_a_record() -> None:
+    assert accept("plain").stored == golden.stored()
+
+
+def test_rule_2_refuses_every_other_payload_type() -> None:
+    checks.check_rule_2_payload_type(trust.accept_record)
+
+
+def test_rule_3_passes_an_unsigned_record_only_by_a_policy_that_says_so() -> None:
+    for function in (trust.accept_record, trust.read_record):
+        policy = inspect.signature(function).parameters["policy"]
+        assert (policy.kind, policy.default) == (policy.KEYWORD_ONLY, policy.empty)
+    accept("plain")
+
+
+def test_rule_3_passes_a_signed_record_under_the_unsigned_policy() -> None:
+    assert (
+        checks.accepted(
+            trust.accept_record, golden.raw("accepted_envelopes/signature_without_a_keyid.json")
+        ).record.generation
+        == 7
+    )
+
+
+@pytest.mark.parametrize("policy", [None, "unsigned", False])
+def test_rule_3_refuses_whatever_is_not_a_policy(policy: object) -> None:
+    with pytest.raises(Untrusted):
+        trust.accept_record(
+            golden.stored(), bundle="analytics", channel="prod", policy=cast("Policy", policy), floor=None
+        )
+
+
+def test_rule_4_passes_the_bundle_and_channel_that_were_asked_for() -> None:
+    assert (accept("plain").record.bundle, accept("plain").record.channel) == ("analytics", "prod")
+
+
+def test_rule_4_refuses_another_bundle_or_channel() -> None:
+    checks.check_rule_4_identity(trust.accept_record)
+
+
+def test_rule_5_passes_known_critical_fields_and_refuses_unknown_ones() -> None:
+    checks.check_rule_5_critical(trust.accept_record)
+
+
+def test_rule_5_does_not_keep_history_from_being_read() -> None:
+    stored = golden.stored("unknown_critical_field")
+    read = trust.read_record(stored, bundle="analytics", channel="prod", policy=Policy.UNSIGNED)
+    assert read.unknown_critical == ("quorum",)
+
+
+def test_rule_6_passes_what_goes_forward_or_stays() -> None:
+    checks.check_rule_6_forward(trust.accept_record)
+
+
+def test_rule_6_refuses_what_goes_back() -> None:
+    checks.check_rule_6_went_back(trust.accept_record)
+
+
+def test_rule_6_refuses_another_record_of_the_same_generation() -> None:
+    checks.check_rule_6_equivocation(trust.accept_record)
+
+
+def test_rule_6_refuses_a_generation_that_does_not_follow_its_previous() -> None:
+    checks.check_rule_6_chain(trust.accept_record)
+
+
+def test_rule_6_compares_the_stored_bytes_not_the_payload() -> None:
+    """The same payload in another envelope is another record: its digest is what the next record will name."""
+    head = golden.stored()
+    floor = checks.accepted(trust.accept_record, head).floor
+    checks.refused(trust.accept_record, head + b"\n", Untrusted, "equivocation", floor)
+
+
+def test_rule_7_passes_the_pinned_file_list_and_refuses_others() -> None:
+    checks.check_rule_7_pin(trust.accept_files)
+
+
+def test_rule_7_refuses_a_file_list_that_decompresses_without_end() -> None:
+    checks.check_rule_7_bomb(trust.accept_files)
+
+
+def test_rule_7_passes_a_file_list_whose_every_line_is_of_the_greatest_length() -> None:
+    longest = "/".join(("c" * 255, "d" * 253, "e"))
+    files = [tree.TreeFile(f"{longest}{end}", True, tree.MAX_FILE_SIZE, "a" * 64) for end in "123"]
+    made = tree.make_tree(files)
+    assert len(tree.encode_files(made)) == 3 * tree.MAX_LINE
+    stored = compression.compress(tree.encode_files(made))
+    assert trust.accept_files(stored, checks.pinned(stored, made.digest, 3)).tree == made
+
+
+def test_rule_7_refuses_bytes_that_are_no_zstd() -> None:
+    with pytest.raises(Corrupt, match="not a zstd stream"):
+        trust.accept_files(b"junk", checks.pinned(b"junk", "sha256:" + "0" * 64, 1))
+
+
+def test_rule_8_passes_the_tree_that_was_named_and_refuses_others() -> None:
+    assert verified_tree().tree == golden.tree_of("folders_in_folders")
+    checks.check_rule_8_digest(trust.accept_files)
+
+
+def test_rule_8_refuses_another_number_of_files() -> None:
+    checks.check_rule_8_count(trust.accept_files)
+
+
+def test_rule_8_refuses_a_file_list_that_is_cut_off_inside_a_frame() -> None:
+    made = golden.tree_of("folders_in_folders")
+    files = compression.compress(tree.encode_files(made))[:-6]
+    with pytest.raises(Malformed):
+        trust.accept_files(files, checks.pinned(files, made.digest, len(made.files)))
+
+
+def test_rule_9_passes_the_pinned_tarball_and_refuses_others() -> None:
+    checks.check_rule_9_pin(verified_tree(), accept_tarball)
+
+
+def test_rule_9_refuses_a_plain_size_that_was_not_predicted() -> None:
+    checks.check_rule_9_plain_size(verified_tree(), accept_tarball)
+
+
+def test_rule_9_refuses_too_many_bytes_as_soon_as_they_come() -> None:
+    _, tarball, content = golden.packed()
+    check = TarballCheck(verified_tree(), content.tarball)
+    check.update(tarball)
+    with pytest.raises(Corrupt) as refused:
+        check.update(b"\0")
+    assert refused.value.code == "wrong_size"
+
+
+def test_verified_values_cannot_be_made_elsewhere() -> None:
+    made = verified_tree()
+    _, _, content = golden.packed()
+    checks.check_sealed(lambda seal: VerifiedTree(made.tree, made.stored, seal))
+    checks.check_sealed(lambda seal: VerifiedTarball(made, content.tarball, seal))
+
+
+def test_verified_values_cannot_be_made_from_others() -> None:
+    made = verified_tree()
+    assert not hasattr(made, "seal")
+    with pytest.raises((TypeError, ValueError), match="seal"):
+        replace(made, tree=golden.tree_of("x_bit"))  # type: ignore[call-arg]
+
+
+def test_version_passes_with_its_pin_and_is_refused_with_another() -> None:
+    raw = golden.raw("accepted_versions/plain.json")
+    pin = Pin(digest_of(raw), len(raw))
+    assert trust.accept_version(raw, bundle="analytics", version="v1.4.0", pin=pin).first_parents == 214
+    with pytest.raises(Corrupt) as refused:
+        trust.accept_version(raw + b"\n", bundle="analytics", version="v1.4.0", pin=pin)
+    assert refused.value.code == "wrong_size"
+    other = vector_documents.one_line(vector_documents.version(first_parents=215))
+    with pytest.raises(Corrupt) as refused:
+        trust.accept_version(other, bundle="analytics", version="v1.4.0", pin=pin)
+    assert refused.value.code == "wrong_digest"

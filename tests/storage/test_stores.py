@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dagferry_schemas.errors import Usage
+from dagferry_storage.local import LocalStore
+from dagferry_storage.stores import open_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("file:///srv/store", "file:///srv/store"),
+        ("FILE:///srv/store/", "file:///srv/store"),
+        ("file:///srv/with%20space/100%25", "file:///srv/with%20space/100%25"),
+        ("file:///srv/not%2Dutf8/%FF", "file:///srv/not-utf8/%FF"),
+        ("/srv/store", "file:///srv/store"),
+        ("/srv/what?#100%", "file:///srv/what%3F%23100%25"),
+        ("store", "{here}/store"),
+        ("./s3:/odd", "{here}/s3%3A/odd"),
+        ("~/store", "file:///home/dag/store"),
+    ],
+)
+def test_a_path_and_a_file_url_open_a_directory(
+    given: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/dag")
+    monkeypatch.chdir(tmp_path)
+    store = open_store(given)
+    assert isinstance(store, LocalStore)
+    assert store.url == url.format(here=tmp_path.as_uri())
+    assert open_store(store.url).url == store.url
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        " ",
+        " /srv/store",
+        "/srv/store\n",
+        "/srv/st\x00ore",
+        "file:",
+        "file://",
+        "file:///",
+        "/",
+        "file:/srv/store",
+        "file:srv/store",
+        "file://relative",
+        "file://host/dir",
+        "file://localhost/dir",
+        "file:///srv/store?region=x",
+        "file:///srv/store#part",
+        "file:///srv/line%0Abreak",
+        "~no-such-user-here/store",
+    ],
+)
+def test_other_forms_are_wrong_usage_and_the_hint_names_the_right_ones(given: str) -> None:
+    with pytest.raises(Usage) as caught:
+        open_store(given)
+    assert "file:///" in caught.value.hint
+    assert "plain path" in caught.value.hint
+
+
+@pytest.mark.parametrize("given", ["s3://bucket/prefix", "gs://bucket", "S3://bucket", "s3:bucket"])
+def test_cloud_stores_come_with_the_next_release(given: str) -> None:
+    with pytest.raises(Usage, match=r"(s3|gs):// stores come with the next release.*local directory only"):
+        open_store(given)
+
+
+@pytest.mark.parametrize("given", ["https://user:secret@host/x", "s3a://key:secret@bucket", "C:\\secret"])
+def test_an_unknown_scheme_is_named_and_the_rest_kept_to_itself(given: str) -> None:
+    with pytest.raises(Usage, match=given.partition(":")[0]) as caught:
+        open_store(given)
+    assert "secret" not in caught.value.message + caught.value.hint
+
+
+def test_opening_touches_no_disk_and_loads_no_cloud_client(tmp_path: Path) -> None:
+    script = (
+        f"import sys; sys.path[:0] = {sys.path!r}\n"
+        f"from dagferry_storage.stores import open_store; open_store({str(tmp_path / 'store')!r})\n"
+        "assert not {'boto3', 'botocore', 'google.cloud'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,205 @@
+"""Imports run one way, and outside libraries stay where they belong. Read from the source: nothing is imported here.
+
+1. ``schemas <- storage <- builder`` and ``schemas <- storage <- agent``; builder and agent never import each other.
+2. schemas knows no disk, network, process or clock, but for ``commandline``, the end of both programs' commands; no
+   other module of schemas imports that one.
+3. A cloud's library is imported inside storage only, and never when a module is loaded: it is large, and optional.
+4. click is imported by command lines only (``cli``, ``cli_...``, ``options``, ``commandline``), the HTTP server by the
+   agent's ``app`` and ``server`` only.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TOP: Final = Path(__file__).resolve().parents[1]
+MAY_IMPORT: Final = {
+    "dagferry_schemas": {"dagferry_schemas"},
+    "dagferry_storage": {"dagferry_schemas", "dagferry_storage"},
+    "dagferry_builder": {"dagferry_schemas", "dagferry_storage", "dagferry_builder"},
+    "dagferry_agent": {"dagferry_schemas", "dagferry_storage", "dagferry_agent"},
+}
+NOT_IN_SCHEMAS: Final = {
+    "asyncio", "fcntl", "http", "os", "pathlib", "requests", "shutil", "socket", "ssl", "subprocess", "tempfile",
+    "threading", "time", "urllib",
+}  # fmt: skip
+CLOUDS: Final = {"boto3", "botocore", "google"}
+COMMANDLINE: Final = "dagferry_schemas.commandline"
+COMMAND_LINES: Final = {"cli", "commandline", "options"}
+SERVERS: Final = {"hypercorn", "starlette"}
+
+
+class Import:
+    """One imported module by its absolute name, and whether it is imported when the importing module is loaded."""
+
+    def __init__(self, name: str, line: int, *, at_load: bool) -> None:
+        self.name = name
+        self.line = line
+        self.at_load = at_load
+
+
+def imports(source: str, module: str, *, is_package: bool = False) -> Iterator[Import]:
+    """Every import in ``source``, which is that of ``module``; also those that only type checkers see."""
+    package = module if is_package else module.rpartition(".")[0]
+    yield from _below(ast.parse(source), package, at_load=True)
+
+
+def _below(node: ast.AST, package: str, *, at_load: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        for name in _imported(child, package):
+            yield Import(name, getattr(child, "lineno", 0), at_load=at_load)
+        if isinstance(child, ast.If) and ast.unparse(child.test).rpartition(".")[2] == "TYPE_CHECKING":
+            for branch, loaded in ((child.body, False), (child.orelse, at_load)):
+                yield from _below(ast.Module(branch, []), package, at_load=loaded)
+        else:
+            inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield from _below(child, package, at_load=at_load and not inside)
+
+
+def _imported(node: ast.AST, package: str) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+        base = ".".join([*parents, *([node.module] if node.module else [])])
+        # `from a import b` may import the module a.b: both names are judged.
+        return [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("import_module", "__import__"):
+        return [one.value for one in node.args[:1] if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    return []
+
+
+def violations(source: str, module: str, *, is_package: bool = False) -> list[str]:
+    """What ``module`` imports against the rules, as ``<module>:<line>: <reason>``."""
+    found = []
+    for one in imports(source, module, is_package=is_package):
+        reason = _reason(module, one)
+        if reason:
+            found.append(f"{module}:{one.line}: {reason}")
+    return sorted(set(found))
+
+
+def _reason(module: str, one: Import) -> str | None:
+    package, *parts = module.split(".")
+    top = one.name.partition(".")[0]
+    if top in MAY_IMPORT and top not in MAY_IMPORT[package]:
+        return f"{package} must not import {top}"
+    if package == "dagferry_schemas" and module != COMMANDLINE:
+        if top in NOT_IN_SCHEMAS:
+            return f"schemas must not import {top}"
+        if one.name == COMMANDLINE:
+            return "the rules must not import the command line"
+    if top in CLOUDS and package != "dagferry_storage":
+        return f"{top} is imported outside storage"
+    if top in CLOUDS and one.at_load:
+        return f"{top} is imported when the module is loaded"
+    if top == "click" and not any(part in COMMAND_LINES or part.startswith("cli_") for part in parts):
+        return "click is imported outside a command line"
+    if top in SERVERS and (package != "dagferry_agent" or not {"app", "server"} & set(parts)):
+        return f"{top} is imported outside the agent's server"
+    return None
+
+
+def modules(package: str) -> Iterator[tuple[str, Path]]:
+    """The modules of one of the four packages: their names and files."""
+    folder = TOP / package.removeprefix("dagferry_") / package
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder.parent).with_suffix("").parts
+        yield ".".join(part for part in parts if part != "__init__"), path
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_run_one_way(package: str) -> None:
+    found = [
+        violation
+        for module, path in modules(package)
+        for violation in violations(path.read_text(encoding="utf-8"), module, is_package=path.stem == "__init__")
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_every_package_is_looked_at(package: str) -> None:
+    assert package in dict(modules(package)), "the package moved, and this test looks at nothing"
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "reason"),
+    [
+        ("dagferry_schemas.x", "import dagferry_storage.store", "must not import dagferry_storage"),
+        ("dagferry_storage.x", "from dagferry_builder import git", "must not import dagferry_builder"),
+        ("dagferry_storage.x", "def f():\n    import dagferry_agent", "must not import dagferry_agent"),
+        ("dagferry_builder.x", "from dagferry_agent.app import make", "must not import dagferry_agent"),
+        ("dagferry_agent.x", "import os, dagferry_builder", "must not import dagferry_builder"),
+        ("dagferry_agent.a.b", "from ...dagferry_builder import git", "must not import dagferry_builder"),
+        ("dagferry_agent.x", "__import__('dagferry_builder.git')", "must not import dagferry_builder"),
+        ("dagferry_schemas.x", "import os", "schemas must not import os"),
+        ("dagferry_schemas.x", "import os.path as p", "schemas must not import os"),
+        ("dagferry_schemas.x", "def f():\n    from time import time", "schemas must not import time"),
+        (
+            "dagferry_schemas.x",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pathlib import Path",
+            "schemas must not import pathlib",
+        ),
+        (
+            "dagferry_schemas.x",
+            "try:\n    import socket\nexcept ImportError:\n    pass",
+            "schemas must not import socket",
+        ),
+        ("dagferry_schemas.x", "from . import commandline", "must not import the command line"),
+        ("dagferry_builder.x", "def f():\n    import boto3", "boto3 is imported outside storage"),
+        ("dagferry_agent.x", "def f():\n    from google.cloud import storage", "google is imported outside storage"),
+        ("dagferry_storage.s3", "import boto3", "boto3 is imported when the module is loaded"),
+        ("dagferry_storage.s3", "from botocore.config import Config", "botocore is imported when the module is loaded"),
+        ("dagferry_storage.gcs", "class S:\n    import google.cloud", "google is imported when the module is loaded"),
+        ("dagferry_storage.s3", "if True:\n    import boto3", "boto3 is imported when the module is loaded"),
+        (
+            "dagferry_storage.s3",
+            "if TYPE_CHECKING:\n    import boto3\nelse:\n    import boto3",
+            "boto3 is imported when the module is loaded",
+        ),
+        ("dagferry_storage.s3", "import importlib\nb = importlib.import_module('boto3')", "boto3 is imported when"),
+        ("dagferry_builder.publish", "import click", "click is imported outside a command line"),
+        ("dagferry_agent.pull", "import starlette.routing", "starlette is imported outside the agent's server"),
+        ("dagferry_builder.app", "import starlette", "starlette is imported outside the agent's server"),
+        ("dagferry_agent.cli", "from hypercorn.asyncio import serve", "hypercorn is imported outside"),
+    ],
+)
+def test_planted_import_is_found(module: str, source: str, reason: str) -> None:
+    found = violations(source, module)
+    assert len(found) == 1, found
+    assert reason in found[0]
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("dagferry_schemas.trust", "from . import names\nfrom .tree import Tree\nimport hashlib, json"),
+        ("dagferry_storage.s3", "def connect():\n    import boto3\n    from botocore.config import Config"),
+        ("dagferry_storage.s3", "if TYPE_CHECKING:\n    from botocore.client import BaseClient"),
+        ("dagferry_storage.s3", "connect = lambda: __import__('boto3')"),
+        ("dagferry_storage.local", "import os\nfrom dagferry_schemas import layout"),
+        ("dagferry_builder.cli", "import click\nfrom dagferry_storage.stores import open_store"),
+        ("dagferry_builder.commandline.output", "import click"),
+        ("dagferry_builder.cli_build", "import click"),
+        ("dagferry_schemas.commandline", "import os, signal\nfrom .errors import Usage"),
+        ("dagferry_agent.server", "from hypercorn.asyncio import serve"),
+        ("dagferry_agent.app", "from starlette.applications import Starlette"),
+    ],
+)
+def test_allowed_import_is_let_pass(module: str, source: str) -> None:
+    assert violations(source, module) == []
+
+
+def test_relative_import_of_a_package_itself_is_resolved() -> None:
+    names = [one.name for one in imports("from . import a\nfrom .b import c", "pkg.sub", is_package=True)]
+    assert names == ["pkg.sub", "pkg.sub.a", "pkg.sub.b", "pkg.sub.b.c"]
+    names = [one.name for one in imports("from .. import a", "pkg.sub.mod")]
+    assert names == ["pkg", "pkg.a"]
