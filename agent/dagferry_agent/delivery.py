@@ -13,29 +13,30 @@ import logging
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from dagferry_schemas import layout, trust
 from dagferry_schemas.endpoint import PullReply
 from dagferry_schemas.errors import DagferryError
 from dagferry_schemas.names import check_version, short_tree
-from dagferry_storage import disk, fetch
+from dagferry_storage import disk, fetch, published
 from dagferry_storage.metered import MeteredStore
 from dagferry_storage.stores import open_store
 
 from . import state as memory
 from .releases import Release, Root, find_drift
 from .sight import Seen, look
-from .staging import renew, stage
+from .staging import mend, renew, stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from dagferry_schemas.endpoint import AgentStatus
     from dagferry_schemas.pins import Content
-    from dagferry_schemas.trust import Floor, TrustedRecord
+    from dagferry_schemas.trust import Floor, TrustedRecord, VerifiedTarball, VerifiedTree
     from dagferry_storage.store import Store
 
     from .settings import Settings
@@ -96,7 +97,7 @@ class Delivery:
         return self._recorded(self._pull_channel)
 
     def pull_version(self, version: str) -> PullReply:
-        """Make one published version live, whatever the channel says. Raises as `pull`."""
+        """Make one published version (or commit) live, whatever the channel says. Raises as `pull`."""
         check_version(version)
         return self._recorded(lambda meter: self._pull_version(version, meter))
 
@@ -131,7 +132,7 @@ class Delivery:
     def _pull_version(self, name: str, meter: MeteredStore) -> PullReply:
         with self._root.lock():
             state = self._state()
-            version = fetch.version(meter, self.settings.bundle, name)
+            version = published.resolve(meter, self.settings.bundle, name).version
             return self._serve(meter, state, version.content, version.version, None, state.floor)
 
     def _read_head(self, meter: MeteredStore, floor: Floor | None) -> TrustedRecord:
@@ -165,14 +166,17 @@ class Delivery:
         stamp = max(int(self._clock() * 1000), state.stamp + 1)
         if live != short:
             written, linked = self._provide(meter, content, live, stamp)
+        elif self._verified != short:
+            written = self._mend(meter, content, stamp)
         remembered = state.served(content.tree, version, generation, self._now())
-        remembered = replace(remembered, floor=floor, stamp=stamp if live != short else state.stamp)
+        switched = live != short or written > 0
+        remembered = replace(remembered, floor=floor, stamp=stamp if switched else state.stamp)
         with disk.doing(f"activating {version} in {self._root.path}"):
             if remembered != state:
                 memory.save(self._root.path, remembered, durable=self._durable)
             if live != short:
                 self._root.switch(short, durable=self._durable)
-                self._verified, self._drift = short, ()
+        self._verified, self._drift = short, ()
         self._tidy(remembered, short)
         return PullReply(
             channel=self.settings.channel if generation is not None else None,
@@ -180,7 +184,7 @@ class Delivery:
             version=version,
             tree=content.tree,
             previous=before.version if before else None,
-            changed=live != short,
+            changed=switched,
             files_written=written,
             files_linked=linked,
             bytes_fetched=0,
@@ -196,15 +200,40 @@ class Delivery:
             return renew(self._root, kept, before, stamp=stamp, durability=self.settings.durability), 0
         return self._fetch(meter, content, before, stamp)
 
+    def _mend(self, meter: MeteredStore, content: Content, stamp: int) -> int:
+        """Verify the live release, and put back what is not as it must be; how many files that were."""
+        folder = self._root.releases / short_tree(content.tree)
+        release, tree = self._root.find(folder.name), None
+        if release is None or release.tree.digest != content.tree:
+            tree = fetch.files(meter, self.settings.bundle, content)
+            release = Release(folder, tree.tree, ())
+            with disk.doing(f"writing to {self._root.path}"):
+                self._root.write_list(tree.tree, tree.stored, durable=self._durable)
+        wrong = find_drift(release)
+        if not wrong:
+            return 0
+        log.warning("mending the live release %s: %s", folder.name, ", ".join(wrong[:10]))
+        tree = tree or fetch.files(meter, self.settings.bundle, content)
+        with self._spooled(meter, content, tree) as (tarball, spool):
+            return mend(self._root, release, wrong, tarball, spool, stamp=stamp, durability=self.settings.durability)
+
     def _fetch(self, meter: MeteredStore, content: Content, before: Release | None, stamp: int) -> tuple[int, int]:
         tree = fetch.files(meter, self.settings.bundle, content)
-        with disk.doing(f"fetching into {self._root.staging}"), tempfile.TemporaryFile(dir=self._root.staging) as spool:
-            tarball = fetch.tarball(meter, self.settings.bundle, tree, content, spool)
-            spool.seek(0)
+        with self._spooled(meter, content, tree) as (tarball, spool):
             _, written, linked = stage(
                 self._root, tarball, spool, before, stamp=stamp, durability=self.settings.durability
             )
         return written, linked
+
+    @contextmanager
+    def _spooled(
+        self, meter: MeteredStore, content: Content, tree: VerifiedTree
+    ) -> Iterator[tuple[VerifiedTarball, BinaryIO]]:
+        """The verified tarball, and the file that holds it until the end of the block."""
+        with disk.doing(f"fetching into {self._root.staging}"), tempfile.TemporaryFile(dir=self._root.staging) as spool:
+            tarball = fetch.tarball(meter, self.settings.bundle, tree, content, spool)
+            spool.seek(0)
+            yield tarball, spool
 
     def _tidy(self, state: State, live: str) -> None:
         """Remove releases beyond what is kept; a failure is said and costs nothing else."""

@@ -170,10 +170,14 @@ class Root:
         raw = b"".join(_MARK.pack(mark.inode, mark.mtime) for mark in marks)
         disk.write_whole(self._lists / f"{hex_of(tree.digest)}.marks", compression.compress(raw), durable=durable)
 
+    def write_list(self, tree: Tree, stored: bytes, *, durable: bool) -> None:
+        """Remember what a release must be: its file list, as stored. Raises `OSError`."""
+        disk.write_whole(self._lists / f"{hex_of(tree.digest)}.zst", stored, durable=durable)
+
     def add(self, staged: Path, tree: Tree, stored_list: bytes, marks: Sequence[Mark], *, durable: bool) -> Release:
         """Turn a finished, flushed folder of ``staging`` into a release. Raises `OSError`."""
         self.write_marks(tree, marks, durable=durable)
-        disk.write_whole(self._lists / f"{hex_of(tree.digest)}.zst", stored_list, durable=durable)
+        self.write_list(tree, stored_list, durable=durable)
         folder = self.releases / short_tree(tree.digest)
         if folder.exists():
             self._put_aside(folder)

@@ -22,7 +22,7 @@ from dagferry_storage import disk, unpack
 from .releases import Mark, Release, erase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from dagferry_schemas.tree import Tree, TreeFile
@@ -127,20 +127,69 @@ def _fill(
     stamp: int,
     flushing: Durability,
 ) -> tuple[Release, int, int]:
-    sink = _Sink(before, stamp, sync=flushing == "fsync")
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        unpack.unpack(tarball, spool, descriptor, sink)
-        for parent, _, _ in os.walk(folder, topdown=False):
-            _stamp_folder(parent, stamp, sync=flushing == "fsync")
-    finally:
-        os.close(descriptor)
-        sink.close()
+    sink = _unpack(folder, tarball, spool, before, stamp, sync=flushing == "fsync")
+    for parent, _, _ in os.walk(folder, topdown=False):
+        _stamp_folder(parent, stamp, sync=flushing == "fsync")
     if flushing == "syncfs":
         _syncfs(folder)
     tree = tarball.tree
     release = root.add(folder, tree.tree, tree.stored, sink.marks, durable=flushing != "none")
     return release, sink.written, sink.linked
+
+
+def _unpack(
+    folder: Path, tarball: VerifiedTarball, spool: BinaryIO, before: Release | None, stamp: int, *, sync: bool
+) -> _Sink:
+    sink = _Sink(before, stamp, sync=sync)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        unpack.unpack(tarball, spool, descriptor, sink)
+    finally:
+        os.close(descriptor)
+        sink.close()
+    return sink
+
+
+def mend(
+    root: Root,
+    release: Release,
+    wrong: Sequence[str],
+    tarball: VerifiedTarball,
+    spool: BinaryIO,
+    *,
+    stamp: int,
+    durability: Durability,
+) -> int:
+    """Make a damaged release, which may be live, what it must be; how many files were put back.
+
+    ``wrong`` is what `releases.find_drift` found. What does not belong is moved out by rename, what is missing or other
+    is moved in by rename, as a new inode: at every moment a file is the damaged one or the right one. Raises `Corrupt`,
+    `MachineFault`.
+    """
+    expected = {file.path for file in release.tree.files}
+    with disk.doing(f"mending {release.folder}"):
+        aside = root.new_staging(f"mend-{release.folder.name}")
+        good = root.new_staging(release.folder.name)
+        try:
+            _unpack(good, tarball, spool, None, stamp, sync=durability != "none")
+            for number, path in enumerate(path for path in wrong if path not in expected):
+                (release.folder / path).rename(aside / str(number))
+            back = [path for path in wrong if path in expected]
+            for path in back:
+                (release.folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (good / path).rename(release.folder / path)
+            for folder in {(release.folder / path).parent for path in wrong}:
+                _stamp_folder(folder, stamp, sync=durability != "none")
+        finally:
+            erase(aside)
+            erase(good)
+        root.write_marks(release.tree, marks_of(release), durable=durability != "none")
+    return len(back)
+
+
+def marks_of(release: Release) -> list[Mark]:
+    """The marks of a release that was verified just now, as its files are. Raises `OSError`."""
+    return [Mark.of((release.folder / file.path).stat(follow_symlinks=False)) for file in release.tree.files]
 
 
 def _flushing(durability: Durability, tree: Tree, before: Release | None) -> Durability:

@@ -21,12 +21,13 @@ from dagferry_schemas.tree import encode_files
 from dagferry_schemas.version import Version
 from dagferry_storage import disk
 
-from . import __version__, pack, selection
+from . import __version__, attributes, pack, selection
 from .versioning import name_commit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .attributes import Unconverted
     from .config import Bundle
     from .git import Repository
     from .selection import LeftOut
@@ -41,6 +42,7 @@ class Artifact:
     named: Named
     packed: pack.Packed
     left_out: tuple[LeftOut, ...]
+    unconverted: tuple[Unconverted, ...]
     seconds: float
 
     def facts(self) -> dict[str, Any]:
@@ -66,6 +68,7 @@ class Artifact:
                 "lint": None,
                 "dags": None,
                 "left_out": [asdict(one) for one in self.left_out],
+                "unconverted": [asdict(one) for one in self.unconverted],
                 "built": {"at": started, "seconds": round(self.seconds, 3)},
                 "environment": {
                     "dagferry": __version__,
@@ -84,6 +87,7 @@ def build(repository: Repository, bundle: Bundle, rev: str, tarball: BinaryIO) -
     named = name_version(repository, bundle, rev)
     selected = selection.select(repository, named.commit.id, bundle.selection)
     packed = pack.pack(repository, selected.sources, tarball)
+    unconverted = attributes.find(repository, named.commit.id, selected.sources)
     version = Version(
         bundle=bundle.name,
         version=named.version,
@@ -94,7 +98,7 @@ def build(repository: Repository, bundle: Bundle, rev: str, tarball: BinaryIO) -
         selection=bundle.selection.to_dict(),
         content=packed.content,
     )
-    return Artifact(version, named, packed, selected.left_out, time.monotonic() - began)
+    return Artifact(version, named, packed, selected.left_out, unconverted, time.monotonic() - began)
 
 
 def write(artifact: Artifact, tarball: BinaryIO, folder: Path) -> Path:

@@ -1,105 +1,43 @@
-"""What a bundle's store holds: versions by name or commit, channels, and the store's own document."""
+"""What a bundle's store holds: its versions, its channels, and the store's own document."""
 
 from __future__ import annotations
 
-import difflib
-import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dagferry_schemas import fields, layout, trust
-from dagferry_schemas.errors import BadData, Conflict, Malformed, Unknown
-from dagferry_schemas.names import check_version, digest_of
-from dagferry_schemas.pins import Pin
-from dagferry_schemas.record import Live
-from dagferry_schemas.version import FORMAT, Version, check_format
-from dagferry_storage import fetch
+from dagferry_schemas.errors import BadData, Malformed
+from dagferry_schemas.version import FORMAT, check_format
+from dagferry_storage import fetch, published
+from dagferry_storage.published import Published, side_by_side
 from dagferry_storage.store import Missing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import TypeVar
-
     from dagferry_storage.store import Store
-
-    One = TypeVar("One")
-    Other = TypeVar("Other")
-
-READERS = 16
-"""Objects that are read from a store side by side."""
-_COMMIT = re.compile(r"[0-9a-f]{7,64}")
-_SHA_IN_VERSION = re.compile(r"-g([0-9a-f]{7,64})(?:\+local)?$")
 
 
 @dataclass(frozen=True)
-class Published:
-    """A version together with the pin of its stored document."""
+class Listed:
+    """All versions of a bundle, newest commit first, and what is wrong with those that cannot be read."""
 
-    version: Version
-    pin: Pin
-
-    @property
-    def live(self) -> Live:
-        """What a record says when this version is live."""
-        return Live(self.version.version, self.pin, self.version.content)
+    versions: tuple[Published, ...]
+    damaged: dict[str, str]
 
 
-def side_by_side(work: Callable[[One], Other], items: Iterable[One]) -> list[Other]:
-    """``work`` done for each item, many at a time, in the order of the items. The first error is raised."""
-    with ThreadPoolExecutor(READERS) as pool:
-        return list(pool.map(work, items))
+def versions(store: Store, bundle: str) -> Listed:
+    """All published versions. One damaged document does not hide the others. Raises `DeliveryFailed`."""
+    names = published.names(store, bundle)
+    found = dict(zip(names, side_by_side(lambda name: _read_or_say(store, bundle, name), names), strict=True))
+    good = [one for one in found.values() if isinstance(one, Published)]
+    good.sort(key=lambda one: (one.version.commit_time, one.version.first_parents), reverse=True)
+    return Listed(tuple(good), {name: one for name, one in found.items() if isinstance(one, str)})
 
 
-def published(store: Store, bundle: str, name: str) -> Published:
-    """The version of exactly that name. Raises `Missing` and what `trust.accept_version` raises."""
-    stored = store.read(layout.version(bundle, name), limit=layout.MAX_DOCUMENT)
-    version = trust.accept_version(stored.body, bundle=bundle, version=name)
-    return Published(version, Pin(digest_of(stored.body), len(stored.body)))
-
-
-def resolve(store: Store, bundle: str, text: str) -> Published:
-    """The version that ``text`` names: a version, or a full or abbreviated commit id. Raises `Unknown`, `Conflict`."""
-    check_version(text)
+def _read_or_say(store: Store, bundle: str, name: str) -> Published | str:
     try:
-        return published(store, bundle, text)
-    except Missing:
-        names = version_names(store, bundle)
-    if _COMMIT.fullmatch(text):
-        matches = [one for one in map_published(store, bundle, _with_commit(names, text)) if _is_commit(one, text)]
-        if len(matches) > 1:
-            found = ", ".join(one.version.version for one in matches)
-            raise Conflict(f"{text!r} names several versions: {found}", "give the whole version", code="ambiguous")
-        if matches:
-            return matches[0]
-    near = difflib.get_close_matches(text, names, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}?" if near else "publish it first; `dagferry versions` lists what there is"
-    raise Unknown(f"bundle {bundle!r} has no version {text!r} in {store.url}", hint, code="unknown_version")
-
-
-def _with_commit(names: list[str], text: str) -> list[str]:
-    shas = {name: match.group(1) for name in names if (match := _SHA_IN_VERSION.search(name))}
-    return [name for name, sha in shas.items() if sha.startswith(text) or text.startswith(sha)]
-
-
-def _is_commit(one: Published, text: str) -> bool:
-    return one.version.commit.startswith(text)
-
-
-def version_names(store: Store, bundle: str) -> list[str]:
-    """The names of all published versions, sorted."""
-    return sorted(name for key in store.names(layout.versions(bundle)) if (name := layout.version_of(key)))
-
-
-def map_published(store: Store, bundle: str, names: Iterable[str]) -> list[Published]:
-    """The versions of ``names``, read side by side. Raises as `published`."""
-    return side_by_side(lambda name: published(store, bundle, name), names)
-
-
-def versions(store: Store, bundle: str) -> list[Published]:
-    """All published versions, newest commit first."""
-    found = map_published(store, bundle, version_names(store, bundle))
-    return sorted(found, key=lambda one: (one.version.commit_time, one.version.first_parents), reverse=True)
+        return published.read(store, bundle, name)
+    except BadData as error:
+        return error.message
 
 
 def channel_names(store: Store, bundle: str) -> list[str]:
@@ -123,7 +61,7 @@ def content_of(store: Store, bundle: str, text: str) -> tuple[str, trust.Verifie
         stored = fetch.head(store, bundle, name)
         record = trust.read_record(stored.body, bundle=bundle, channel=name, policy=trust.Policy.UNSIGNED)
         return record.live.version, fetch.files(store, bundle, record.live.content)
-    one = resolve(store, bundle, text).version
+    one = published.resolve(store, bundle, text).version
     return one.version, fetch.files(store, bundle, one.content)
 
 

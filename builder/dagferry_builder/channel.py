@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 from dagferry_schemas import layout, trust
 from dagferry_schemas.errors import Conflict, Corrupt, DeliveryFailed, Held, Unknown
 from dagferry_schemas.record import Hold, Record, seal
-from dagferry_storage.store import Exists, Missing, Superseded
+from dagferry_storage import published
+from dagferry_storage.store import Absent, Exists, Missing, Superseded
 
 from . import ancestry, catalog, history
 
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dagferry_schemas.record import Live
+    from dagferry_storage.published import Published
     from dagferry_storage.store import Store
 
-    from .catalog import Published
     from .git import Repository
 
 EPOCH: Final = 1
@@ -98,6 +99,10 @@ class Channel:
             stored = self._store.read(self._head_key, limit=layout.MAX_DOCUMENT)
         except Missing:
             return None
+        except Absent:
+            if self._dry_run:  # what publishes before would make it
+                return None
+            raise
         trusted = trust.accept_record(
             stored.body, bundle=self._bundle, channel=self._name, policy=trust.Policy.UNSIGNED, floor=None
         )
@@ -147,7 +152,7 @@ class Channel:
             )
         if allow_older:
             return
-        present = catalog.published(self._store, self._bundle, live.version).version
+        present = published.read(self._store, self._bundle, live.version).version
         objection = ancestry.objection(repository, present, chosen.version)
         if objection is not None:
             who = f"generation {head.record.generation}, {head.record.action} by {head.record.actor}"

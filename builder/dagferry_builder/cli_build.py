@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from dagferry_schemas.commandline import emit
+from dagferry_schemas.commandline import emit, plain
 from dagferry_schemas.errors import BadData, Conflict, Held
 from dagferry_schemas.names import NAME, check_name
 from dagferry_storage import disk
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .channel import Channel
     from .publish import Publication
 
+SHOWN_WARNINGS = 20
 TEMPLATE = """\
 # dagferry: brings the DAGs of this repository to every Airflow pod. See docs/configuration.md.
 
@@ -124,7 +125,20 @@ def _build(site: Site, rev: str, spool: BinaryIO) -> Artifact:
     if rev == "HEAD" and site.repository.dirty(bundle.selection.root):
         click.echo("note: what is not committed is not built (see `git status`)", err=True)
     with disk.doing("building"):
-        return build_artifact(site.repository, bundle, rev, spool)
+        artifact = build_artifact(site.repository, bundle, rev, spool)
+    _warn_of_conversions(artifact)
+    return artifact
+
+
+def _warn_of_conversions(artifact: Artifact) -> None:
+    for one in artifact.unconverted[:SHOWN_WARNINGS]:
+        asked = ", ".join(one.attributes)
+        click.echo(
+            plain(f"warning: {one.path}: packed as it is in git, without what .gitattributes asks: {asked}"), err=True
+        )
+    if len(artifact.unconverted) > SHOWN_WARNINGS:
+        more = len(artifact.unconverted) - SHOWN_WARNINGS
+        click.echo(f"warning: and {more} more paths; `dagferry show` has them all in the report", err=True)
 
 
 @click.command()

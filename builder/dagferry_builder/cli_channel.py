@@ -8,7 +8,7 @@ import click
 
 from dagferry_schemas import trust
 from dagferry_schemas.commandline import emit, plain
-from dagferry_storage import fetch
+from dagferry_storage import fetch, published
 
 from . import catalog, options
 
@@ -33,7 +33,7 @@ def promote(
     output: str,
 ) -> None:
     """Point a channel at a published VERSION."""
-    chosen = catalog.resolve(site.store, site.bundle_name, version)
+    chosen = published.resolve(site.store, site.bundle_name, version)
     change = channel.promote(chosen, reason=reason, allow_older=allow_older, repository=site.clone)
     _tell(change, output, dry_run)
 
@@ -61,7 +61,7 @@ def rollback(
 
 
 def _name(site: Site, text: str | None) -> str | None:
-    return None if text is None else catalog.resolve(site.store, site.bundle_name, text).version.version
+    return None if text is None else published.resolve(site.store, site.bundle_name, text).version.version
 
 
 @click.command()
@@ -139,7 +139,7 @@ def _record_line(record: Record) -> str:
 def channels(site: Site, output: str) -> None:
     """The channels of the bundle, and what is live on each."""
     names = catalog.channel_names(site.store, site.bundle_name)
-    heads = catalog.side_by_side(lambda name: _head_record(site, name), names)
+    heads = published.side_by_side(lambda name: _head_record(site, name), names)
     facts = [{"channel": record.channel, **_record_facts(record)} for record in heads]
     lines = [f"{record.channel}: {_record_line(record).strip()}" for record in heads]
     emit({"channels": facts}, output, "\n".join(lines) or "no channel yet: `dagferry promote` makes the first")

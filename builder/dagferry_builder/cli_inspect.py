@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from dagferry_schemas.commandline import emit, plain
 from dagferry_schemas.errors import BadData, Usage
+from dagferry_storage import published
 
 from . import catalog, options
 from .access import Access, parse_urls
@@ -24,12 +25,17 @@ if TYPE_CHECKING:
 def versions(site: Site, output: str) -> None:
     """The published versions, newest commit first."""
     found = catalog.versions(site.store, site.bundle_name)
-    facts = [_version_facts(one) for one in found]
+    facts = [_version_facts(one) for one in found.versions]
     lines = [f"{one['version']}  {one['commit_time']}  {one['files']} files, {one['size']} bytes" for one in facts]
-    emit({"versions": facts}, output, "\n".join(lines) or "no version yet: `dagferry publish` makes the first")
+    lines += [plain(f"{name}  DAMAGED: {problem}") for name, problem in found.damaged.items()]
+    emit(
+        {"versions": facts, "damaged": found.damaged},
+        output,
+        "\n".join(lines) or "no version yet: `dagferry publish` makes the first",
+    )
 
 
-def _version_facts(one: catalog.Published) -> dict[str, Any]:
+def _version_facts(one: published.Published) -> dict[str, Any]:
     version = one.version
     return {
         "version": version.version,
@@ -47,7 +53,7 @@ def _version_facts(one: catalog.Published) -> dict[str, Any]:
 @options.placed
 def show(version: str, site: Site, output: str) -> None:
     """One version whole: its document and its report."""
-    one = catalog.resolve(site.store, site.bundle_name, version)
+    one = published.resolve(site.store, site.bundle_name, version)
     report = catalog.report(site.store, site.bundle_name, one.version.version)
     content = one.version.content
     result = {
@@ -109,7 +115,7 @@ def verify(version: str | None, channel_name: str | None, site: Site, output: st
     if channel_name is not None:
         checks = verify_channel(site.store, site.bundle_name, site.channel(channel_name))
     else:
-        name = catalog.resolve(site.store, site.bundle_name, version or "").version.version
+        name = published.resolve(site.store, site.bundle_name, version or "").version.version
         checks = verify_version(site.store, site.bundle_name, name)
     failed = [check for check in checks if not check.ok]
     result = {"ok": not failed, "checks": [asdict(check) for check in checks]}
@@ -131,7 +137,7 @@ def export(version: str, target: Path, site: Site, output: str) -> None:
     """Write a version's tree to a folder."""
     from .export import export as export_tree
 
-    one = catalog.resolve(site.store, site.bundle_name, version).version
+    one = published.resolve(site.store, site.bundle_name, version).version
     files = export_tree(site.store, site.bundle_name, one.content, target)
     result = {"version": one.version, "tree": one.content.tree, "files": files, "path": str(target)}
     emit(result, output, f"{files} files of {one.version} in {target}")

@@ -181,6 +181,23 @@ class Repository:
         """Whether the working tree below ``root``, if there is one, has what HEAD has not."""
         return bool(self._run("status", "--porcelain", "-z", "--", root or ".", codes=(0, 128))[1])
 
+    def attributes(self, commit: str, paths: Sequence[str], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Which attributes of ``names`` each path has in ``commit``, as ``name=value``; paths without any are absent.
+
+        A temporary index stands for the commit: ``check-attr --source`` came with git 2.40 only.
+        """
+        listed = self._run("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)[1].split(b"\0")
+        if not any(path.rpartition(b"/")[2] == b".gitattributes" for path in listed):
+            return {}
+        with tempfile.TemporaryDirectory() as scratch:
+            environment = {**os.environ, "GIT_INDEX_FILE": os.path.join(scratch, "index")}  # noqa: PTH118
+            git = ["git", "-C", str(self.top), "-c", f"core.attributesFile={os.devnull}"]
+            subprocess.run([*git, "read-tree", commit], env=environment, check=True, stderr=subprocess.DEVNULL)
+            asked = b"".join(os.fsencode(path) + b"\0" for path in paths)
+            command = [*git, "check-attr", "--cached", "-z", "--stdin", *names]
+            said = subprocess.run(command, env=environment, input=asked, stdout=subprocess.PIPE, check=True).stdout
+        return _attributes(said)
+
     @contextmanager
     def blobs(self, ids: Sequence[str]) -> Iterator[Blobs]:
         """The blobs of ``ids``, to be read in that order from one git process."""
@@ -231,6 +248,19 @@ def _entry(line: bytes) -> Entry:
         object_id.decode(),
         sizes[size] if size in sizes else int(size),
     )
+
+
+def _attributes(said: bytes) -> dict[str, tuple[str, ...]]:
+    fields = said.split(b"\0")[:-1]
+    found: dict[str, tuple[str, ...]] = {}
+    for raw_path, name, value in zip(fields[::3], fields[1::3], fields[2::3], strict=True):
+        if value not in (b"unspecified", b"unset"):
+            path = raw_path.decode("utf-8", "surrogateescape")
+            found[path] = (
+                *found.get(path, ()),
+                name.decode() if value == b"set" else f"{name.decode()}={value.decode()}",
+            )
+    return found
 
 
 def _gitpython() -> ModuleType:

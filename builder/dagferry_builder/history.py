@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from dagferry_schemas import layout, trust
 from dagferry_schemas.errors import Corrupt
 from dagferry_schemas.names import digest_of
+from dagferry_storage.published import side_by_side
 from dagferry_storage.store import Missing
-
-from .catalog import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,8 +75,10 @@ def stack(records: Sequence[Record]) -> list[Live]:
 
 
 def held_by_rollback(records: Sequence[Record]) -> bool:
-    """Whether the hold of the newest record was set by a rollback."""
-    since = records[-1].hold.since if records[-1].hold else None
-    return any(
-        record.action == "rollback" and record.hold is not None and record.hold.since == since for record in records
-    )
+    """Whether a rollback set the hold that the channel is on (a later `hold` may have given another reason)."""
+    for record in reversed(records):
+        if record.hold is None:
+            return False
+        if record.action == "rollback":
+            return True
+    return False

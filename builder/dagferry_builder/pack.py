@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from dagferry_schemas import compression, plaintar, trust
-from dagferry_schemas.errors import Malformed
 from dagferry_schemas.names import digest_of
 from dagferry_schemas.pins import Content, FilesPin, TarballPin
 from dagferry_schemas.tree import TreeFile, encode_files, make_tree
+
+from . import lfs
+from .selection import cannot_pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 FRAME: Final = 1024 * 1024
 """Plain bytes of a frame, on average."""
 MAX_FRAME: Final = 4 * 1024 * 1024
-_LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,13 @@ def pack(repository: Repository, sources: Iterable[Source], tarball: BinaryIO) -
     frames = _Frames(tarball)
     with repository.blobs([source.entry.object_id for source in ordered]) as blobs:
         try:
-            files = [_pack_file(source, blobs, frames) for source in ordered]
+            pointers: list[str] = []
+            files = [_pack_file(source, blobs, frames, pointers) for source in ordered]
             frames.write(plaintar.END)
         finally:
             frames.close()
+    if pointers:
+        raise cannot_pack(pointers)
     tree = make_tree(files)
     stored = compression.compress(encode_files(tree))
     content = Content(
@@ -61,19 +65,15 @@ def pack(repository: Repository, sources: Iterable[Source], tarball: BinaryIO) -
     return Packed(trust.check_tree(tree, tree.digest, stored), content)
 
 
-def _pack_file(source: Source, blobs: Blobs, frames: _Frames) -> TreeFile:
+def _pack_file(source: Source, blobs: Blobs, frames: _Frames, pointers: list[str]) -> TreeFile:
     size = source.entry.size
     frames.begin(source.path, size)
     # A header is a pure function of path, size and x bit, so it can be written before the digest is known.
     frames.write(plaintar.header(TreeFile(source.path, source.executable, size, "")))
     hashed = hashlib.sha256()
     for chunk in blobs.read(source.entry):
-        if chunk.startswith(_LFS_POINTER) and size < 1024:
-            raise Malformed(
-                f"{source.path!r} is a Git LFS pointer, not the file itself",
-                "keep DAG code in git itself (`git lfs migrate export`), and large files in object storage",
-                code="lfs_pointer",
-            )
+        if lfs.is_pointer(size, chunk):
+            pointers.append(lfs.problem(source.path))
         hashed.update(chunk)
         frames.write(chunk)
     frames.write(plaintar.padding(size))

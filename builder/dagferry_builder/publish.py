@@ -18,12 +18,10 @@ from dagferry_schemas.errors import Conflict, Corrupt, DagferryError
 from dagferry_schemas.names import digest_of
 from dagferry_schemas.pins import Content, FilesPin, Pin, TarballPin
 from dagferry_schemas.tree import MAX_LINE, encode_files
-from dagferry_storage import disk, unpack
+from dagferry_storage import disk, published, unpack
 from dagferry_storage.probe import probe
-from dagferry_storage.store import Exists, Missing
-
-from . import catalog
-from .catalog import Published
+from dagferry_storage.published import Published
+from dagferry_storage.store import Absent, Exists, Missing
 
 if TYPE_CHECKING:
     from dagferry_schemas.version import Version
@@ -52,9 +50,9 @@ def publish(store: Store, artifact: Artifact, tarball: BinaryIO, now: str, *, dr
     bundle = artifact.version.bundle
     try:
         return Publication(
-            _same(store, catalog.published(store, bundle, artifact.version.version), artifact.version), False
+            _same(store, published.read(store, bundle, artifact.version.version), artifact.version), False
         )
-    except Missing:
+    except (Missing, Absent):  # the first publication makes the store
         pass
     if dry_run:
         return Publication(_pin(artifact.version), True)
@@ -64,7 +62,7 @@ def publish(store: Store, artifact: Artifact, tarball: BinaryIO, now: str, *, dr
         store.create(layout.version(bundle, version.version), version.to_bytes())
     except Exists:
         created = False
-    found = _same(store, catalog.published(store, bundle, version.version), version)
+    found = _same(store, published.read(store, bundle, version.version), version)
     if created:
         _store_report(store, artifact, now)
     return Publication(found, created)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 from dagferry_schemas import paths
 from dagferry_schemas.errors import Malformed, Usage
 
+from . import lfs
 from .git import LACKING, LINK, SUBMODULE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .git import Entry, Repository
 
@@ -72,15 +73,21 @@ def select(repository: Repository, commit: str, selection: Selection) -> Selecte
         )
     problems = found.problems + paths.find_problems(source.path for source in found.sources)
     if problems:
-        shown = "\n  ".join(problems[:SHOWN_PROBLEMS])
-        more = f"\n  and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
-        raise Malformed(
-            f"commit {commit[:12]} cannot be packed, {len(problems)} problem(s):\n  {shown}{more}",
-            "mend them in the repository and commit; nothing was written",
-            code="cannot_pack",
-        )
+        # Packing would find these; looked for here too, so that one run shows everything.
+        raise cannot_pack(problems + lfs.find(repository, found.sources))
     ordered = sorted(found.sources, key=lambda source: source.path.encode("utf-8", "surrogateescape"))
     return Selected(tuple(ordered), tuple(found.left_out))
+
+
+def cannot_pack(problems: Sequence[str]) -> Malformed:
+    """The error that shows ``problems``, at most `SHOWN_PROBLEMS` of them."""
+    shown = "\n  ".join(problems[:SHOWN_PROBLEMS])
+    more = f"\n  and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
+    return Malformed(
+        f"the commit cannot be packed, {len(problems)} problem(s):\n  {shown}{more}",
+        "mend them in the repository and commit; nothing was written",
+        code="cannot_pack",
+    )
 
 
 @dataclass

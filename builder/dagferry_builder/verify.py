@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dagferry_schemas.errors import DagferryError, DeliveryFailed
-from dagferry_storage import fetch, unpack
-
-from . import catalog
+from dagferry_storage import fetch, published, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +31,7 @@ class Check:
 def verify_version(store: Store, bundle: str, name: str) -> list[Check]:
     """Check a version's document, file list, tree digest, tarball and every plain byte. Raises `DeliveryFailed`."""
     checks: list[Check] = []
-    one = _try(checks, "version", lambda: catalog.published(store, bundle, name), lambda one: one.version.commit)
+    one = _try(checks, "version", lambda: published.read(store, bundle, name), lambda one: one.version.commit)
     if one is not None:
         _verify_content(store, bundle, one.version.content, checks)
     return checks

@@ -51,21 +51,21 @@ class Malformed(BadData):
     """Bytes that do not follow the format they claim; the message names the field or the line."""
 
     code = "malformed"
-    advice = "look at who wrote it, and with which release of dagferry; nothing was changed"
+    advice = "look at who wrote it, and with which release of dagferry"
 
 
 class Untrusted(BadData):
     """A trust rule refused what a store offered; the live release stays."""
 
     code = "untrusted"
-    advice = "find out who writes to the store; nothing was changed"
+    advice = "find out who writes to the store"
 
 
 class Corrupt(BadData):
     """Stored bytes differ from what a record or a file list says of them."""
 
     code = "corrupt"
-    advice = "find out who writes to the store (`dagferry verify` tells what else is wrong); nothing was changed"
+    advice = "find out who writes to the store (`dagferry verify` tells what else is wrong)"
 
 
 class Usage(BadData):

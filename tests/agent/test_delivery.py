@@ -381,6 +381,40 @@ def test_drift_is_found_at_start(pod: Pod) -> None:
     assert not pod.delivery.ready()
 
 
+def test_a_damaged_live_release_is_mended_by_the_next_pull(pod: Pod) -> None:
+    pod.shelf.ship("v1", ONE, EXECUTABLE)
+    pod.delivery.pull()
+    live = pod.root / "current"
+    kept = pod.inode("dag_b.py")
+    (live / "dag_a.py").chmod(0o644)
+    (live / "dag_a.py").write_bytes(b"a = 9\n")
+    (live / "run.sh").chmod(0o444)
+    (live / "extra.py").write_bytes(b"")
+    (live / "team" / "helper.py").unlink()
+    (live / "team").rmdir()
+    (live / "team").symlink_to("/etc")
+    assert not pod.restart().ready()
+    reply = pod.delivery.pull()
+    assert (reply.changed, reply.files_written, reply.generation) == (True, 3, 1)
+    assert pod.live() == ONE
+    assert pod.delivery.verify() == ()
+    assert pod.inode("dag_b.py") == kept
+    assert list((pod.root / "staging").iterdir()) == []
+    pod.shelf.ship("v2", TWO, EXECUTABLE)
+    assert pod.restart().pull().files_linked == 3, "what was put back is known again"
+
+
+def test_a_live_release_whose_list_was_lost_is_verified_again(pod: Pod) -> None:
+    pod.shelf.ship("v1", ONE)
+    pod.delivery.pull()
+    for path in (pod.root / "lists").iterdir():
+        path.unlink()
+    assert not pod.restart().ready()
+    reply = pod.delivery.pull()
+    assert (reply.changed, reply.files_written, reply.requests) == (False, 0, 2)
+    assert pod.restart().ready()
+
+
 def test_releases_are_kept_until_their_grace_is_over(pod: Pod) -> None:
     trees = []
     for number in range(5):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sqlite3
 import subprocess
 import threading
@@ -131,14 +130,13 @@ class DagProcessor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
             )
 
     def stop(self) -> None:
-        """End it by SIGTERM, as a pod does, and leave nothing of it.
+        """End it by SIGTERM, as a pod does.
 
         Airflow 3.3.2 forgets a SIGTERM that arrives while it forks (the exit that its handler raises is swallowed by
-        Python's callback after a fork), about one in four when it reads all the time; so it is asked again.
+        Python's callback after a fork), now and then when it reads all the time; so it is asked again.
         """
         try:
             for _ in range(SIGTERMS):
@@ -148,8 +146,7 @@ class DagProcessor:
                     return
             raise AssertionError(f"SIGTERM did not end the dag-processor: {self.last_words}")
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
             self._process.wait()
 
     @property

@@ -40,10 +40,10 @@ with DAG(ADDED):
 
 @dataclass(frozen=True)
 class Release:
-    """One published commit: its DAG folder in a checkout, and what Airflow finds there."""
+    """One published commit: the files of its DAG folder, and what Airflow finds in a checkout of it."""
 
     version: str
-    source: Path
+    content: Content
     parsed: Parsed
 
 
@@ -81,7 +81,7 @@ class Delivery:
         assert moved["version"] == release.version
         asked = datetime.now(timezone.utc)
         reply = self.agent.pull(expect_generation=moved["generation"], wait_seconds=15)
-        assert (reply["version"], reply["changed"]) == (release.version, True)
+        assert reply["version"] == release.version
         return asked
 
 
@@ -117,7 +117,7 @@ def wheel_content(airflow: Airflow) -> Content:
 def publish(airflow: Airflow, repository: Repository, operator: Operator, checkout: Path) -> Release:
     """Publish the newest commit, and let Airflow read a checkout of it."""
     repository.git("worktree", "add", "--quiet", "--detach", str(checkout), "HEAD")
-    return Release(operator.publish(), checkout / "dags", airflow.parse(checkout / "dags"))
+    return Release(operator.publish(), repository.content(), airflow.parse(checkout / "dags"))
 
 
 @pytest.fixture
@@ -152,6 +152,7 @@ def test_example_dags_of_the_wheel_are_delivered_unchanged(airflow: Airflow, tea
     delivery.promote(team.first)
 
     live = delivery.pod.live()
+    assert team.first.version.startswith("v1.0.0-0-g")
     assert live == wheel_content(airflow)
     recorded = {path: digest for path, (_, digest) in airflow.examples().items()}
     assert {path: hashlib.sha256(content).hexdigest() for path, (_, content) in live.items()} == recorded
@@ -171,6 +172,7 @@ def test_a_second_version_is_parsed_after_the_switch(airflow: Airflow, team: Tea
 
     delivery.promote(team.second)
 
+    assert delivery.pod.live() == team.second.content
     found = airflow.parse(delivery.pod.current)
     assert found.dag_ids == after
     assert found.import_errors == team.second.parsed.import_errors
@@ -186,6 +188,7 @@ def test_after_the_rollback_airflow_sees_the_first_version_again(
 
     delivery.roll_back_to(team.first)
 
+    assert delivery.pod.live() == team.first.content
     found = airflow.parse(delivery.pod.current)
     assert found.dag_ids == team.first.parsed.dag_ids
     assert found.import_errors == team.first.parsed.import_errors

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dagferry_builder import catalog
 from dagferry_builder.channel import Channel
 from dagferry_schemas import layout
 from dagferry_schemas.errors import DagferryError, DeliveryFailed
+from dagferry_storage import published
 from dagferry_storage.local import LocalStore
 from dagferry_storage.store import Exists, Superseded
 from tests.builder import writers
@@ -273,7 +273,7 @@ def check_lost_reply(root: Path, error: DagferryError, kind: type[Channel], *, o
     store = LocalStore(root)
     between = partial(promote, store, "v4") if on_top else lambda: None
     lossy = LosesReplies(root, writers.HEAD, error, between)
-    chosen = catalog.published(store, BUNDLE, "v3")
+    chosen = published.read(store, BUNDLE, "v3")
     change = writers.channel(lossy, kind=kind).promote(chosen)
     assert (change.record.generation, change.record.live.version, change.changed) == (3, "v3", True)
     records = check_log(store)
@@ -339,7 +339,7 @@ def test_check_catches_a_store_that_ignores_the_token(store: LocalStore, root: P
 
 @pytest.mark.planted
 def test_check_catches_a_channel_that_skips_the_log(store: LocalStore) -> None:
-    chosen = catalog.published(store, BUNDLE, "v3")
+    chosen = published.read(store, BUNDLE, "v3")
     writers.channel(store, kind=SkipsTheLog).promote(chosen)
     with pytest.raises(AssertionError):
         check_log(store)

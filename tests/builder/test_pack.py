@@ -110,7 +110,7 @@ def test_a_git_lfs_pointer_is_refused_by_its_path(tmp_path: Path) -> None:
     clone.commit({"m/model.bin": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"})
     with pytest.raises(Malformed, match=r"m/model\.bin") as caught:
         packed(clone)
-    assert caught.value.code == "lfs_pointer"
+    assert caught.value.code == "cannot_pack"
 
 
 def test_what_was_packed_can_be_checked_byte_by_byte(clone: Clone) -> None:

@@ -20,6 +20,7 @@ from dagferry_builder.verify import verify_version
 from dagferry_schemas import compression, layout
 from dagferry_schemas.errors import BadData, Conflict, Corrupt, DeliveryFailed
 from dagferry_schemas.names import digest_of
+from dagferry_storage import published
 from dagferry_storage.local import LocalStore
 from dagferry_storage.metered import MeteredStore
 
@@ -150,7 +151,7 @@ def refuses_spoiled_content(desk: Desk, key: str, stored: bytes) -> None:
     with pytest.raises(Corrupt) as caught:
         desk.publish()
     assert caught.value.code == "spoiled_content"
-    assert catalog.version_names(desk.store, BUNDLE) == [], "no version may name spoiled content"
+    assert published.names(desk.store, BUNDLE) == [], "no version may name spoiled content"
 
 
 @pytest.mark.parametrize("what", ["tarball", "files"])
@@ -235,7 +236,7 @@ def test_planted_adoption_without_a_look_is_caught(desk: Desk) -> None:
             made, other = self.build(root)
             other.close()
             self.store.create(layout.version(BUNDLE, made.version.version), made.version.to_bytes())
-            return Publication(catalog.published(self.store, BUNDLE, made.version.version), True)
+            return Publication(published.read(self.store, BUNDLE, made.version.version), True)
 
     with pytest.raises(pytest.fail.Exception):
         refuses_spoiled_content(Believing(desk.clone, desk.store, desk.folder), key, b"rubbish")

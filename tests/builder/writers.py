@@ -12,13 +12,13 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from dagferry_builder import catalog
 from dagferry_builder.channel import Change, Channel
 from dagferry_schemas import layout
 from dagferry_schemas.errors import DagferryError, DeliveryFailed
 from dagferry_schemas.names import digest_of
 from dagferry_schemas.pins import Content, FilesPin, TarballPin
 from dagferry_schemas.version import Version
+from dagferry_storage import published
 from dagferry_storage.local import LocalStore
 from tests.builder.checks import BUNDLE, CHANNEL, Ended
 
@@ -67,7 +67,7 @@ def channel(store: Store, actor: str = "ada", kind: type[Channel] = Channel) -> 
 
 def promote(store: Store, version: str, *, actor: str = "ada", **options: Any) -> Change:  # noqa: ANN401
     """Promote one of the published versions."""
-    return channel(store, actor).promote(catalog.published(store, BUNDLE, version), **options)
+    return channel(store, actor).promote(published.read(store, BUNDLE, version), **options)
 
 
 def ended(version: str, work: Callable[[], Change]) -> Ended:

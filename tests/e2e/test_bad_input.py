@@ -1,6 +1,6 @@
 """Bad input: each is answered by the documented exit code and a message with a next step, and what is live stays.
 
-The tests of damage and disks look into a local store's directory; they are marked `local` and run on no other store.
+The tests of damage and disks look into a local store's directory: below "local" nothing runs on another store.
 """
 
 from __future__ import annotations

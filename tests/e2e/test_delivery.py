@@ -168,6 +168,14 @@ def test_init_container_pull_of_a_version(team: Team, operator: Operator, pod: P
     assert pod.live() == team.repository.content(team.commits[0])
 
 
+def test_init_container_takes_a_commit_for_a_version_and_suggests_near_matches(
+    team: Team, operator: Operator, pod: Pod
+) -> None:
+    mistyped = team.second[:-1] + ("0" if team.second[-1] != "0" else "1")
+    assert team.second in pod.fail_to_pull(2, "--version", mistyped)["hint"]
+    assert pod.pull("--version", team.commits[0][:12])["version"] == team.first
+
+
 # --- channels
 
 

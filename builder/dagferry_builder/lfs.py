@@ -1,0 +1,33 @@
+"""Git LFS pointers: small files that stand for large ones, and that a pod could do nothing with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .git import Repository
+    from .selection import Source
+
+_BEGINNING: Final = b"version https://git-lfs.github.com/spec/"
+MAX_POINTER: Final = 1024
+"""Bytes; the LFS specification says that a pointer is smaller."""
+
+
+def is_pointer(size: int, beginning: bytes) -> bool:
+    """Whether a file of ``size`` bytes that begins so is a pointer."""
+    return size < MAX_POINTER and beginning.startswith(_BEGINNING)
+
+
+def problem(path: str) -> str:
+    """What is wrong with a pointer at ``path``."""
+    return f"{path!r} is a Git LFS pointer, not the file itself (keep it in git: `git lfs migrate export`)"
+
+
+def find(repository: Repository, sources: Iterable[Source]) -> list[str]:
+    """The problems of all pointers among ``sources``."""
+    small = [source for source in sources if 0 < source.entry.size < MAX_POINTER]
+    with repository.blobs([source.entry.object_id for source in small]) as blobs:
+        read = [(source, b"".join(blobs.read(source.entry))) for source in small]
+    return [problem(source.path) for source, body in read if is_pointer(len(body), body)]
