@@ -80,7 +80,7 @@ class Root:
         """Make the folders, and throw away what a crash left behind. Raises `MachineFault`."""
         with disk.doing(f"preparing {self.path}"):
             for folder in (self.path, self.releases, self.staging, self._lists):
-                folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+                _make(folder)
             devices = {folder.stat().st_dev for folder in (self.path, self.releases, self.staging, self._lists)}
         if len(devices) > 1:
             raise MachineFault(
@@ -204,6 +204,13 @@ class Root:
         folder.mkdir(mode=0o755)
         folder.chmod(0o755)  # whatever the umask is
         return folder
+
+
+def _make(folder: Path) -> None:
+    """Make a folder that Airflow's user can read, whatever the umask is; one that is there stays as it is."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
 
 
 def find_drift(release: Release) -> tuple[str, ...]:

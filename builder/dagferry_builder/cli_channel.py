@@ -97,9 +97,14 @@ def _tell(change: Change, output: str, dry_run: bool) -> None:
         if change.changed
         else f"{record.live.version} is live"
     )
+    lifted = ", the hold is lifted" if record.action == "resume" else ""
     held = f", held by {record.hold.by}: {record.hold.reason or 'no reason given'}" if record.hold else ""
     would = "would be: " if dry_run else ""
-    emit(change.to_dict(), output, plain(f"{would}{record.channel}: generation {record.generation}: {moved}{held}"))
+    emit(
+        change.to_dict(),
+        output,
+        plain(f"{would}{record.channel}: generation {record.generation}: {moved}{lifted}{held}"),
+    )
 
 
 @click.command()

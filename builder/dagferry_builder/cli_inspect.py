@@ -65,9 +65,22 @@ def show(version: str, site: Site, output: str) -> None:
         "file_list": content.files.to_dict(),
         "report": report,
     }
-    lines = [f"{name:13} {value}" for name, value in result.items() if name != "report"]
-    lines += [f"report        {'none' if report is None else report.get('built')}"]
-    emit(result, output, plain_lines(lines))
+    emit(result, output, plain_lines(_shown(result)))
+
+
+def _shown(result: dict[str, Any]) -> list[str]:
+    """Two columns for a person; the report only by what was noticed."""
+    report = result["report"] or {}
+    rows = {
+        **{name: result[name] for name in ("version", "commit", "commit_time", "tag", "tree")},
+        "root": result["selection"].get("root") or "the top of the repository",
+        "files": f"{result['files']} ({result['tarball']['plain_size']} bytes as tar, {result['size']} compressed)",
+        "built": (report.get("built") or {}).get("at", "no report"),
+    }
+    lines = [f"{name:12} {'none' if value is None else value}" for name, value in rows.items()]
+    lines += [f"left out     {one['path']} ({one['rule']})" for one in report.get("left_out", ())]
+    lines += [f"unconverted  {one['path']} ({', '.join(one['attributes'])})" for one in report.get("unconverted", ())]
+    return lines
 
 
 @click.command()
@@ -205,11 +218,15 @@ def status(
         f"  {record.action} by {record.actor} at {record.issued}" + (f": {record.reason}" if record.reason else ""),
     ]
     lines += [
-        f"  {row['url']}: " + (row["error"] or f"{row['version']} (generation {row['generation']})")
+        f"  {row['url']}: " + (row["error"] or _served(row))
         + ("" if row["agree"] else "  <- not what the channel says")
         for row in rows
     ]  # fmt: skip
     emit(result, output, plain_lines(lines))
+
+
+def _served(row: dict[str, Any]) -> str:
+    return f"{row['version'] or 'nothing yet'}" + (f" (generation {row['generation']})" if row["generation"] else "")
 
 
 def _only_channel(site: Site) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import threading
 from dataclasses import replace
@@ -88,6 +89,7 @@ def test_first_pull_brings_the_whole_tree(pod: Pod) -> None:
 
 
 def test_the_link_is_relative_and_files_are_read_only(pod: Pod) -> None:
+    shutil.rmtree(pod.root)
     old = os.umask(0o077)
     try:
         pod.restart()
@@ -96,6 +98,8 @@ def test_the_link_is_relative_and_files_are_read_only(pod: Pod) -> None:
     finally:
         os.umask(old)
     assert str((pod.root / "current").readlink()) == f"releases/{short_tree(record.live.content.tree)}"
+    shared = {name: stat.S_IMODE((pod.root / name).stat().st_mode) for name in (".", "releases")}
+    assert shared == {".": 0o755, "releases": 0o755}, "Airflow may run as another user"
     modes = {
         name: stat.S_IMODE((pod.root / "current" / name).stat().st_mode) for name in ("dag_a.py", "run.sh", "team", ".")
     }

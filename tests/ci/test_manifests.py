@@ -3,14 +3,13 @@ variables and paths that exist."""
 
 from __future__ import annotations
 
-import importlib
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
+import yaml
 
 from tests.ci.commands import PROGRAMS, calls_in, objection, variables_of
 
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 TOP = Path(__file__).resolve().parents[2]
 SIDECAR = TOP / "ci/kubernetes/sidecar.yaml"
 WORKFLOW = TOP / "ci/github/dags.yml"
-
-# ci/test installs it; elsewhere it may be missing.
-yaml: Any = importlib.import_module("yaml") if "DAGFERRY_TEST_INSTALLED" in os.environ else pytest.importorskip("yaml")
 
 
 def documents() -> list[dict[str, Any]]:
