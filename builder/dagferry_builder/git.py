@@ -193,7 +193,7 @@ class Repository:
             environment = {**os.environ, "GIT_INDEX_FILE": os.path.join(scratch, "index")}  # noqa: PTH118
             git = ["git", "-C", str(self.top), "-c", f"core.attributesFile={os.devnull}"]
             subprocess.run([*git, "read-tree", commit], env=environment, check=True, stderr=subprocess.DEVNULL)
-            asked = b"".join(os.fsencode(path) + b"\0" for path in paths)
+            asked = b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
             command = [*git, "check-attr", "--cached", "-z", "--stdin", *names]
             said = subprocess.run(command, env=environment, input=asked, stdout=subprocess.PIPE, check=True).stdout
         return _attributes(said)
