@@ -179,6 +179,7 @@ class Delivery:
         self._verified, self._drift = short, ()
         self._tidy(remembered, short)
         return PullReply(
+            bundle=self.settings.bundle,
             channel=self.settings.channel if generation is not None else None,
             generation=generation,
             version=version,

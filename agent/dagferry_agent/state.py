@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from dagferry_schemas import fields as reading
-from dagferry_schemas.errors import Malformed
+from dagferry_schemas.errors import Conflict, Malformed
 from dagferry_schemas.names import NAME, VERSION
 from dagferry_schemas.trust import Floor
 from dagferry_schemas.version import check_format
@@ -70,13 +70,20 @@ class State:
 def load(folder: Path, bundle: str, channel: str) -> State:
     """The memory in ``folder``; fresh where there is none, and without a floor for another channel than ours.
 
-    Raises `Malformed` where it cannot be understood: a floor must not be forgotten by accident.
+    Raises `Malformed` where it cannot be understood (a floor must not be forgotten by accident), `Conflict` where it is
+    another bundle's: two agents would take turns in switching what Airflow reads.
     """
     state = find(folder)
     if state is None:
         return State(bundle, channel)
-    if (state.bundle, state.channel) != (bundle, channel):
-        return replace(state, bundle=bundle, channel=channel, floor=None)
+    if state.bundle != bundle:
+        raise Conflict(
+            f"{folder} belongs to bundle {state.bundle!r}, not {bundle!r}; nothing was changed",
+            "give each bundle a root of its own, or empty this one first",
+            code="other_bundle",
+        )
+    if state.channel != channel:
+        return replace(state, channel=channel, floor=None)
     return state
 
 

@@ -8,11 +8,13 @@ not hide the others.
 from __future__ import annotations
 
 import json
+import queue
 import random
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import requests
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
     from .access import Access
 
+T = TypeVar("T")
+Followed: TypeAlias = tuple[str, str]
+"""The bundle and the channel that an agent has to follow."""
 AT_ONCE: Final = 32
 """Agents that are asked side by side."""
 WAIT: Final = 20.0
@@ -49,9 +54,9 @@ class Answer:
         return asdict(self)
 
 
-def pull(urls: Sequence[str], access: Access, channel: str, generation: int, timeout: float) -> list[Answer]:
-    """Ask every agent to serve ``generation`` of ``channel`` or a newer one, for ``timeout`` seconds at the most."""
-    return _each(urls, lambda url: _pull_one(url, access, channel, generation, timeout))
+def pull(urls: Sequence[str], access: Access, followed: Followed, generation: int, timeout: float) -> list[Answer]:
+    """Ask every agent to serve ``generation`` or a newer one, for ``timeout`` seconds at the most."""
+    return _each(urls, lambda url: _pull_one(url, access, followed, generation, timeout))
 
 
 def statuses(urls: Sequence[str], access: Access, timeout: float) -> list[tuple[Answer, AgentStatus | None]]:
@@ -65,24 +70,54 @@ def require(answers: Sequence[Answer], result: dict[str, Any]) -> None:
     if late:
         said = "; ".join(f"{answer.url}: {answer.error}" for answer in late)
         raise NotConverged(
-            f"{len(late)} of {len(answers)} agents do not serve it: {said}",
-            "agents that poll will follow by themselves; `dagferry status` shows each",
-            result=result,
+            f"{len(late)} of {len(answers)} agents do not serve it: {said}", _advice(late), result=result
         )
 
 
-def _each(urls: Sequence[str], work: Callable[[str], Any]) -> list[Any]:
-    with ThreadPoolExecutor(min(AT_ONCE, len(urls))) as pool:
-        return list(pool.map(work, urls))
+def _advice(late: Sequence[Answer]) -> str:
+    said = " ".join(answer.error or "" for answer in late)
+    if "HTTP 401" in said or "HTTP 403" in said:
+        return "look at --token-file, and at the entry's scopes in the agent's tokens file"
+    if "HTTP 422" in said or "follows channel" in said:
+        return "waiting does not help: mend the cause; the agent's log and `dagferry status` say more"
+    return "agents that poll follow by themselves once they can; `dagferry status` shows each and its last error"
 
 
-def _pull_one(url: str, access: Access, channel: str, generation: int, timeout: float) -> Answer:
+def _each(urls: Sequence[str], work: Callable[[str], T]) -> list[T]:
+    """``work`` for each URL, `AT_ONCE` at a time, in the order of the URLs.
+
+    The threads are daemons: ^C ends the command at once, whatever an agent that never answers is doing.
+    """
+    found: dict[str, T] = {}
+    waiting = list(reversed(urls))
+    done: queue.SimpleQueue[tuple[str, T | BaseException]] = queue.SimpleQueue()
+
+    def run() -> None:
+        while waiting:
+            with suppress(IndexError):  # another thread took the last one
+                url = waiting.pop()
+                try:
+                    done.put((url, work(url)))
+                except BaseException as error:  # noqa: BLE001 (raised below, in the thread that asked)
+                    done.put((url, error))
+
+    for _ in range(min(AT_ONCE, len(urls))):
+        threading.Thread(target=run, daemon=True).start()
+    while len(found) < len(urls):
+        url, outcome = done.get()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        found[url] = outcome
+    return [found[url] for url in urls]
+
+
+def _pull_one(url: str, access: Access, followed: Followed, generation: int, timeout: float) -> Answer:
     began = time.monotonic()
     pause = 0.2
     with _session(access) as session:
         while True:
             left = max(0.0, timeout - (time.monotonic() - began))
-            answer, final = _ask(session, url, channel, generation, min(WAIT, left))
+            answer, final = _ask(session, url, followed, generation, min(WAIT, left))
             spent = time.monotonic() - began
             if answer.ok or final or spent + pause >= timeout:
                 return Answer(**{**asdict(answer), "seconds": round(spent, 3)})
@@ -90,7 +125,7 @@ def _pull_one(url: str, access: Access, channel: str, generation: int, timeout: 
             pause = min(2.0, pause * 2)
 
 
-def _ask(session: requests.Session, url: str, channel: str, generation: int, wait: float) -> tuple[Answer, bool]:
+def _ask(session: requests.Session, url: str, followed: Followed, generation: int, wait: float) -> tuple[Answer, bool]:
     """One request, and whether its answer is final."""
     body = PullRequest(generation, round(wait, 3)).to_bytes()
     try:
@@ -103,8 +138,10 @@ def _ask(session: requests.Session, url: str, channel: str, generation: int, wai
         pulled = PullReply.from_bytes(content)
     except (requests.RequestException, Malformed) as error:
         return Answer(url, False, error=_short(error)), False
-    if pulled.channel != channel:  # its generations count something else
-        other = f"follows channel {pulled.channel!r}, not {channel!r}"
+    if (pulled.bundle, pulled.channel) != followed:  # its generations count something else
+        other = (
+            f"follows channel {pulled.channel!r} of bundle {pulled.bundle!r}, not {followed[1]!r} of {followed[0]!r}"
+        )
         return Answer(url, False, pulled.version, pulled.generation, error=other), True
     reached = pulled.generation is not None and pulled.generation >= generation
     problem = None if reached else f"serves generation {pulled.generation}"

@@ -22,6 +22,7 @@ from dagferry_schemas.version import Version
 from dagferry_storage import disk
 
 from . import __version__, attributes, pack, selection
+from .publish import Offer
 from .versioning import name_commit
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ class Artifact:
     left_out: tuple[LeftOut, ...]
     unconverted: tuple[Unconverted, ...]
     seconds: float
+
+    def offer(self, started: str) -> Offer:
+        """What there is to publish."""
+        return Offer(self.version, self.packed.files, self.report(started))
 
     def facts(self) -> dict[str, Any]:
         """The JSON form of what was built, without paths."""

@@ -53,11 +53,15 @@ class Head:
 
 @dataclass(frozen=True)
 class Change:
-    """What a command did to a channel. ``changed``: the version moved; ``previous``: what was live before."""
+    """What a command did to a channel. ``changed``: the version moved; ``previous``: what was live before.
+
+    ``written`` is False where there was nothing to do, and ``record`` is then the one that was there.
+    """
 
     record: Record
     previous: str | None
     changed: bool
+    written: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -131,7 +135,7 @@ class Channel:
         for attempt in range(ATTEMPTS):
             head = self.head()
             if head is not None and head.record.live.version == chosen.version.version:
-                return Change(head.record, head.record.live.version, changed=False)
+                return Change(head.record, head.record.live.version, changed=False, written=False)
             if head is not None:
                 self._check_promotion(head, chosen, allow_older, repository)
             try:
@@ -196,20 +200,22 @@ class Channel:
     def _already_there(self, head: Head, reason: str, hold: bool) -> Change:
         if hold and head.record.hold is None:
             return self.hold(reason or "rollback to the live version")
-        return Change(head.record, head.record.live.version, changed=False)
+        return Change(head.record, head.record.live.version, changed=False, written=False)
 
     def _hold_fields(self, reason: str, hold: bool) -> dict[str, Hold]:
         return {"hold": Hold(self._actor, reason, self._clock())} if hold else {}
 
     def hold(self, reason: str = "") -> Change:
-        """Refuse promotions until resumed; on a held channel the new reason is recorded."""
-        return self._advance(self.existing_head(), "hold", reason, **self._hold_fields(reason, True))
+        """Refuse promotions until resumed; on a held channel a new reason is recorded, if there is one."""
+        head = self.existing_head()
+        kept = head.record.hold.reason if head.record.hold else ""
+        return self._advance(head, "hold", reason, **self._hold_fields(reason or kept, True))
 
     def resume(self, reason: str = "") -> Change:
         """Lift the hold; nothing happens on a channel that is not held."""
         head = self.existing_head()
         if head.record.hold is None:
-            return Change(head.record, head.record.live.version, changed=False)
+            return Change(head.record, head.record.live.version, changed=False, written=False)
         return self._advance(head, "resume", reason, hold=None)
 
     def _advance(self, head: Head | None, action: str, reason: str, **changes: Any) -> Change:  # noqa: ANN401

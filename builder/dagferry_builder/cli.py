@@ -34,9 +34,7 @@ class _Commands(click.Group):
 @click.pass_context
 def dagferry(context: click.Context) -> None:
     """Bring Airflow DAGs from a merged commit to every pod, and back."""
-    options = config.find(Path.cwd()).config.options
-    if isinstance(options.get("agents"), list):
-        options = {**options, "agents": ",".join(map(str, options["agents"]))}
+    options = config.find(Path.cwd()).resolved_options()
     renamed = {"store": "store_url", "channel": "channel_name", "agents": "agents_text"}
     defaults = {renamed.get(name, name): value for name, value in options.items()}
     context.default_map = dict.fromkeys(dagferry.list_commands(context), defaults)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from dagferry_schemas.commandline import emit, plain
-from dagferry_schemas.errors import BadData, Conflict, Held
+from dagferry_schemas.errors import BadData, Conflict, Held, Usage
 from dagferry_schemas.names import NAME, check_name
 from dagferry_storage import disk
 
@@ -45,16 +45,20 @@ root = "{root}"                           # the folder that Airflow will see as 
 
 @click.command()
 @options.bundle
+@options.option("--root", metavar="FOLDER", default=None, help="The folder that holds the DAGs. [default: dags, or .]")
 @options.output
-def init(bundle_name: str | None, output: str) -> None:
+def init(bundle_name: str | None, root: str | None, output: str) -> None:
     """Write a commented dagferry.toml."""
     site = Site(Path.cwd())
-    top = site.clone.top if site.clone else Path.cwd()
     path = Path.cwd() / "dagferry.toml"
-    if path.exists():
-        raise Conflict(f"{path} exists already", "edit it, or remove it first", code="exists")
-    name = check_name("bundle", bundle_name or _bundle_name(top.name))
-    root = "dags" if (Path.cwd() / "dags").is_dir() else "."
+    if site.found.folder == Path.cwd():
+        raise Conflict(f"{site.found.path} exists already", "edit it, or remove it first", code="exists")
+    name = check_name("bundle", bundle_name or _bundle_name(site.repository.top.name))
+    root = root or ("dags" if (Path.cwd() / "dags").is_dir() else ".")
+    if not (Path.cwd() / root).is_dir():
+        raise Usage(
+            f"there is no folder {root!r} here", "--root names the folder that holds the DAGs", code="empty_tree"
+        )
     with disk.doing(f"writing {path}"):
         disk.write_whole(path, TEMPLATE.format(name=name, root=root).encode())
     result = {"path": str(path), "bundle": name, "root": root}
@@ -186,7 +190,8 @@ def publish(
     site = replace(site, root_option=root)
     artifact, publication = _publish(site, rev, dry_run=dry_run)
     done = ("would be " if dry_run else "") + "published" if publication.created else "is in the store already"
-    emit(_published_facts(artifact, publication), output, f"{_summary(artifact)}\n{done}")
+    result = {**_published_facts(artifact, publication), "dry_run": dry_run}
+    emit(result, output, f"{_summary(artifact)}\n{done}")
 
 
 def _publish(site: Site, rev: str, *, dry_run: bool) -> tuple[Artifact, Publication]:
@@ -195,7 +200,7 @@ def _publish(site: Site, rev: str, *, dry_run: bool) -> tuple[Artifact, Publicat
     with tempfile.TemporaryFile() as spool:
         artifact = _build(site, rev, spool)
         store = site.store if dry_run else site.writable_store(artifact.version.bundle)
-        return artifact, publish_artifact(store, artifact, spool, now(), dry_run=dry_run)
+        return artifact, publish_artifact(store, artifact.offer(now()), spool, dry_run=dry_run)
 
 
 def _published_facts(artifact: Artifact, publication: Publication) -> dict[str, Any]:
@@ -220,7 +225,7 @@ def _published_facts(artifact: Artifact, publication: Publication) -> dict[str, 
 def ship(
     rev: str,
     channel: Channel,
-    agents_text: str | None,
+    agents_text: tuple[str, ...],
     access: Access,
     timeout: float,
     no_lint: bool,
@@ -232,7 +237,7 @@ def ship(
     output: str,
 ) -> None:
     """The post-merge job: publish, promote, notify, and wait until every agent serves it."""
-    urls = parse_urls(agents_text) if agents_text else ()
+    urls = parse_urls(",".join(agents_text)) if agents_text else ()
     artifact, publication = _publish(site, rev, dry_run=dry_run)
     done = "published" if publication.created else "in the store already:"
     click.echo(("would be " if dry_run else "") + f"{done} {_summary(artifact)}", err=True)
@@ -246,24 +251,29 @@ def ship(
             "channel": record.channel, "generation": record.generation, "version": record.live.version,
             "tree": record.live.content.tree, "previous": record.live.version, "changed": False,
             "hold": vars(record.hold) if record.hold else None, "agents": [], "skipped": held.message,
+            "dry_run": dry_run,
         }  # fmt: skip
         emit(result, output, f"not promoted: {held.message}")
         return
-    result = {**change.to_dict(), "created": publication.created, "agents": []}
+    result = {**change.to_dict(), "created": publication.created, "agents": [], "dry_run": dry_run}
+    would = "would be" if dry_run else "is"
     click.echo(
-        f"channel {change.record.channel}: generation {change.record.generation} is {result['version']}", err=True
+        f"channel {change.record.channel}: generation {change.record.generation} {would} {result['version']}", err=True
     )
     if urls and not dry_run:
         from . import agents
 
-        answers = agents.pull(urls, access, change.record.channel, change.record.generation, timeout)
+        answers = agents.pull(
+            urls, access, (change.record.bundle, change.record.channel), change.record.generation, timeout
+        )
         result["agents"] = [answer.to_dict() for answer in answers]
         agents.require(answers, result)
     emit(result, output, _shipped(result))
 
 
 def _shipped(result: dict[str, Any]) -> str:
-    lines = [f"{result['version']} is live on {result['channel']} (generation {result['generation']})"]
+    verb = "would be" if result["dry_run"] else "is"
+    lines = [f"{result['version']} {verb} live on {result['channel']} (generation {result['generation']})"]
     lines += [
         f"  {one['url']} serves generation {one['generation']} after {one['seconds']} s" for one in result["agents"]
     ]

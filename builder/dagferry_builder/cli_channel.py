@@ -98,10 +98,12 @@ def _tell(change: Change, output: str, dry_run: bool) -> None:
         else f"{record.live.version} is live"
     )
     lifted = ", the hold is lifted" if record.action == "resume" else ""
+    if not change.written:
+        moved, lifted = f"nothing to do, {record.live.version} is live", ""
     held = f", held by {record.hold.by}: {record.hold.reason or 'no reason given'}" if record.hold else ""
     would = "would be: " if dry_run else ""
     emit(
-        change.to_dict(),
+        {**change.to_dict(), "dry_run": dry_run},
         output,
         plain(f"{would}{record.channel}: generation {record.generation}: {moved}{lifted}{held}"),
     )

@@ -1,8 +1,8 @@
-"""Commands that look: versions, show, diff, verify, export, notify, status."""
+"""Commands that look, and hand on: versions, show, diff, verify, export, copy, notify, status."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,10 @@ from . import catalog, options
 from .access import Access, parse_urls
 
 if TYPE_CHECKING:
+    from dagferry_schemas.endpoint import AgentStatus
+    from dagferry_schemas.record import Record
+
+    from .agents import Answer
     from .site import Site
 
 
@@ -157,13 +161,37 @@ def export(version: str, target: Path, site: Site, output: str) -> None:
 
 
 @click.command()
+@click.argument("version")
+@options.option("--to-store", "target_url", metavar="URL", required=True, help="The store that it is copied to.")
+@options.dry_run
+@options.placed
+def copy(version: str, target_url: str, dry_run: bool, site: Site, output: str) -> None:
+    """Copy a version to another store, verified on the way."""
+    from .copying import copy as copy_version
+
+    target = replace(site, store_url=target_url)
+    store = target.store if dry_run else target.writable_store(site.bundle_name)
+    publication = copy_version(site.store, store, site.bundle_name, version, dry_run=dry_run)
+    one = publication.published.version
+    result = {
+        "version": one.version,
+        "tree": one.content.tree,
+        "store": target.store.url,
+        "created": publication.created,
+        "dry_run": dry_run,
+    }
+    did = ("would be copied" if dry_run else "copied") if publication.created else "is there already"
+    emit(result, output, f"{one.version}: {did} ({target.store.url})")
+
+
+@click.command()
 @options.channel
 @options.agents(required=True)
 @options.reaching
 @options.placed
 def notify(
     channel_name: str,
-    agents_text: str,
+    agents_text: tuple[str, ...],
     access: Access,
     timeout: float,
     site: Site,
@@ -172,9 +200,9 @@ def notify(
     """Ask agents to pull now, and wait until they serve what the channel says."""
     from . import agents
 
-    urls = parse_urls(agents_text)
+    urls = parse_urls(",".join(agents_text))
     generation = site.channel(channel_name).existing_head().record.generation
-    answers = agents.pull(urls, access, channel_name, generation, timeout)
+    answers = agents.pull(urls, access, (site.bundle_name, channel_name), generation, timeout)
     result = {"channel": channel_name, "generation": generation, "agents": [one.to_dict() for one in answers]}
     agents.require(answers, result)
     lines = [f"{one.url} serves {one.version} (generation {one.generation}) after {one.seconds} s" for one in answers]
@@ -184,11 +212,11 @@ def notify(
 @click.command()
 @options.option("--channel", "channel_name", metavar="C", default=None, help="The channel. [default: the only one]")
 @options.agents(required=False)
-@options.reaching
+@options.looking
 @options.placed
 def status(
     channel_name: str | None,
-    agents_text: str | None,
+    agents_text: tuple[str, ...],
     access: Access,
     timeout: float,
     site: Site,
@@ -198,14 +226,9 @@ def status(
     from . import agents
 
     record = site.channel(channel_name or _only_channel(site)).existing_head().record
-    urls = parse_urls(agents_text) if agents_text else ()
+    urls = parse_urls(",".join(agents_text)) if agents_text else ()
     found = agents.statuses(urls, access, timeout) if urls else []
-    rows = [
-        {**answer.to_dict(), "agree": state is not None and state.tree == record.live.content.tree
-         and (state.bundle, state.channel) == (record.bundle, record.channel)
-         and (state.generation or 0) >= record.generation}
-        for answer, state in found
-    ]  # fmt: skip
+    rows = [_row(answer, state, record) for answer, state in found]
     result = {
         "channel": record.channel, "generation": record.generation, "version": record.live.version,
         "tree": record.live.content.tree, "issued": record.issued, "actor": record.actor, "action": record.action,
@@ -218,11 +241,27 @@ def status(
         f"  {record.action} by {record.actor} at {record.issued}" + (f": {record.reason}" if record.reason else ""),
     ]
     lines += [
-        f"  {row['url']}: " + (row["error"] or _served(row))
-        + ("" if row["agree"] else "  <- not what the channel says")
+        f"  {row['url']}: " + (row["error"] or _served(row)) + ("" if row["agree"] else f"  <- {row['problem']}")
         for row in rows
-    ]  # fmt: skip
+    ]
     emit(result, output, plain_lines(lines))
+
+
+def _row(answer: Answer, state: AgentStatus | None, record: Record) -> dict[str, Any]:
+    """What one agent says, whether it agrees with the channel, and what is wrong if it does not."""
+    problem = None
+    if state is None:
+        problem = "not what the channel says"
+    elif (state.bundle, state.channel) != (record.bundle, record.channel):
+        problem = f"it follows channel {state.channel!r} of bundle {state.bundle!r}"
+    elif state.tree != record.live.content.tree or (state.generation or 0) < record.generation:
+        problem = "not what the channel says"
+    elif state.drift:
+        problem = f"{len(state.drift)} files are not what was delivered, for example {state.drift[0]}"
+    last_error = state.last_error if state else None
+    if problem and last_error:
+        problem += f"; its last pull failed: {last_error.get('code')}: {last_error.get('message')}"
+    return {**answer.to_dict(), "agree": problem is None, "problem": problem, "last_error": last_error}
 
 
 def _served(row: dict[str, Any]) -> str:
@@ -236,4 +275,4 @@ def _only_channel(site: Site) -> str:
     return names[0]
 
 
-COMMANDS = (versions, show, diff, verify, export, notify, status)
+COMMANDS = (versions, show, diff, verify, export, copy, notify, status)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import posixpath
+import re
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from .git import Repository
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 FILE: Final = "dagferry.toml"
 PYPROJECT: Final = "pyproject.toml"
 OPTIONS: Final[Mapping[str, type | tuple[type, ...]]] = {
@@ -75,6 +77,17 @@ class Found:
     def folder(self) -> Path | None:
         """The folder of the config file."""
         return self.path.parent if self.path else None
+
+    def resolved_options(self) -> dict[str, Any]:
+        """The options as commands take them: relative paths are relative to the config file's folder."""
+        options = dict(self.config.options)
+        for name in ("store", "token_file", "ca_file"):
+            value = options.get(name)
+            if self.folder is not None and value and not _URL.match(value) and not value.startswith("~"):
+                options[name] = str(self.folder / value)
+        if isinstance(options.get("agents"), str):
+            options["agents"] = [options["agents"]]
+        return options
 
 
 def find(start: Path) -> Found:
@@ -121,6 +134,12 @@ def bundle_to_build(repository: Repository, rev: str, found: Found, name: str | 
     config = at_commit(repository, commit, found)
     if config is None and found.config.bundles and root is None:
         _need_commit(found, commit, name)
+    if name is not None and config is not None and name in found.config.bundles and name not in config.bundles:
+        raise Usage(
+            f"bundle {name!r} is in {found.path}, but not yet in commit {commit[:12]}, which decides what is built",
+            f"commit it first: git add {found.path} && git commit",
+            code="config_not_committed",
+        )
     chosen = choose(config or Config(), name)
     if root is None:
         return chosen

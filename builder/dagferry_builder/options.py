@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dagferry_schemas.commandline import OUTPUTS
+from dagferry_schemas.errors import Usage
+from dagferry_schemas.fields import MAX_TEXT
 
 from .access import Access, read_token
 from .site import Site
@@ -59,20 +61,24 @@ token_file = option(
 ca_file = option(
     "--ca-file", type=click.Path(path_type=Path), default=None, help="Certificates that agents' https is checked with."
 )
-timeout = option(
-    "--timeout",
-    type=click.FloatRange(min=0.1),
-    default=120.0,
-    show_default=True,
-    help="Seconds to wait for the agents.",
-)
+WAIT = 120.0
+LOOK = 10.0
+"""Seconds that agents get by default: to serve a release, and to say what they serve."""
+
+
+def timeout(seconds: float) -> Callable[[Command], Command]:
+    """The option ``--timeout``."""
+    number = click.FloatRange(min=0.1)
+    return option("--timeout", type=number, default=seconds, show_default=True, help="Seconds to wait for the agents.")
+
+
 no_lint = option("--no-lint", is_flag=True, help="Publish without lint.")
 
 
 def agents(*, required: bool) -> Callable[[Command], Command]:
     """The option ``--agents``: base URLs, comma-separated."""
     return option(
-        "--agents", "agents_text", metavar="URL[,URL…]", required=required, default=None, help="The agents' URLs."
+        "--agents", "agents_text", metavar="URL[,URL…]", required=required, multiple=True, help="The agents' URLs."
     )
 
 
@@ -91,6 +97,8 @@ def moving(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def call(site: Site, channel_name: str, actor: str | None, dry_run: bool, **rest: Any) -> Any:  # noqa: ANN401
+        if len(rest["reason"]) > MAX_TEXT or len(actor or "") > MAX_TEXT:
+            raise Usage(f"--reason and --actor have at most {MAX_TEXT} characters", "say it in fewer words")
         moved = site.channel(channel_name, actor=actor, dry_run=dry_run)
         return command(site=site, channel=moved, dry_run=dry_run, **rest)
 
@@ -98,10 +106,19 @@ def moving(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def reaching(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give the command ``access`` to agents (from --token-file and --ca-file) and the ``timeout`` in seconds."""
+    """Give the command ``access`` to agents (from --token-file and --ca-file) and a ``timeout`` for a release."""
+    return timeout(WAIT)(_with_access(command))
+
+
+def looking(command: Callable[..., Any]) -> Callable[..., Any]:
+    """As `reaching`, with a shorter ``timeout``: one pod that hangs must not hide the others for minutes."""
+    return timeout(LOOK)(_with_access(command))
+
+
+def _with_access(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def call(token_file: Path | None, ca_file: Path | None, **rest: Any) -> Any:  # noqa: ANN401 (click's)
         return command(access=Access(read_token(token_file), ca_file), **rest)
 
-    return _stack(token_file, ca_file, timeout)(call)
+    return _stack(token_file, ca_file)(call)

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from dagferry_storage.probe import Check
     from dagferry_storage.store import Store
 
-    from .build import Artifact
-
 log = logging.getLogger(__name__)
 
 
@@ -41,30 +39,37 @@ class Publication:
     created: bool
 
 
-def publish(store: Store, artifact: Artifact, tarball: BinaryIO, now: str, *, dry_run: bool = False) -> Publication:
-    """Store ``artifact``, whose compressed tarball is in the file ``tarball``.
+@dataclass(frozen=True)
+class Offer:
+    """What is to be published: the version with the pins of our own bytes, its verified file list, and its report."""
+
+    version: Version
+    files: trust.VerifiedTree
+    report: bytes | None
+
+
+def publish(store: Store, offer: Offer, tarball: BinaryIO, *, dry_run: bool = False) -> Publication:
+    """Store what is offered, whose compressed tarball is in the file ``tarball``.
 
     Raises `Conflict` if the version exists with another identity, `Corrupt` if the store holds other content under the
     tree's name; nothing is overwritten.
     """
-    bundle = artifact.version.bundle
+    bundle, name = offer.version.bundle, offer.version.version
     try:
-        return Publication(
-            _same(store, published.read(store, bundle, artifact.version.version), artifact.version), False
-        )
+        return Publication(_same(store, published.read(store, bundle, name), offer.version), False)
     except (Missing, Absent):  # the first publication makes the store
         pass
     if dry_run:
-        return Publication(_pin(artifact.version), True)
-    version = replace(artifact.version, content=_store_content(store, artifact, tarball))
+        return Publication(_pin(offer.version), True)
+    version = replace(offer.version, content=_store_content(store, offer, tarball))
     created = True
     try:
-        store.create(layout.version(bundle, version.version), version.to_bytes())
+        store.create(layout.version(bundle, name), version.to_bytes())
     except Exists:
         created = False
-    found = _same(store, published.read(store, bundle, version.version), version)
-    if created:
-        _store_report(store, artifact, now)
+    found = _same(store, published.read(store, bundle, name), version)
+    if created and offer.report is not None:
+        _store_report(store, layout.report(bundle, name), offer.report)
     return Publication(found, created)
 
 
@@ -89,18 +94,17 @@ def _pin(version: Version) -> Published:
     return Published(version, Pin(digest_of(stored), len(stored)))
 
 
-def _store_content(store: Store, artifact: Artifact, tarball: BinaryIO) -> Content:
-    bundle, packed = artifact.version.bundle, artifact.packed
-    content = packed.content
+def _store_content(store: Store, offer: Offer, tarball: BinaryIO) -> Content:
+    bundle, content = offer.version.bundle, offer.version.content
     try:
         tarball.seek(0)
         store.create(layout.tarball(bundle, content.tree), tarball)
     except Exists:
-        content = replace(content, tarball=_adopt_tarball(store, bundle, packed.files))
+        content = replace(content, tarball=_adopt_tarball(store, bundle, offer.files))
     try:
-        store.create(layout.files(bundle, content.tree), packed.files.stored)
+        store.create(layout.files(bundle, content.tree), offer.files.stored)
     except Exists:
-        content = replace(content, files=_adopt_files(store, bundle, packed.files))
+        content = replace(content, files=_adopt_files(store, bundle, offer.files))
     return content
 
 
@@ -155,10 +159,10 @@ def _spoiled(store: Store, key: str, error: DagferryError | None) -> Corrupt:
     )
 
 
-def _store_report(store: Store, artifact: Artifact, now: str) -> None:
+def _store_report(store: Store, key: str, report: bytes) -> None:
     """Store the report; it is optional, so a failure is said and nothing more."""
     try:
-        store.create(layout.report(artifact.version.bundle, artifact.version.version), artifact.report(now))
+        store.create(key, report)
     except DagferryError as error:
         log.warning("the report was not stored: %s", error.message)
 

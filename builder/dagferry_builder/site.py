@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import secrets
 import socket
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .config import Bundle, Found
     from .git import Repository
 
+log = logging.getLogger(__name__)
 ACTORS = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILDKITE_BUILD_CREATOR", "CIRCLE_USERNAME", "BUILD_USER_ID")
 """Variables in which CI systems say who started a job; the first that is set is claimed as the actor."""
 
@@ -95,7 +97,9 @@ class Site:
     def _default_store(self) -> Path:
         if self.found.folder is None:
             raise Usage(
-                "no store is named", "give --store URL, or run `dagferry init` in the DAG repository", code="no_store"
+                "no store is named",
+                "give --store URL, or run `dagferry init` in the DAG repository",
+                code="store_not_named",
             )
         return self.found.folder / ".dagferry" / "store"
 
@@ -103,6 +107,8 @@ class Site:
         """The store, probed: by an earlier `init-store`, or now. Raises `BadData` if it does not keep its promises."""
         ignore_default_store(self)
         if not self._was_probed(bundle):
+            where = "if it should hold versions already, look at --store and its mount"
+            log.warning("this is a new store for bundle %r: %s (%s)", bundle, self.store.url, where)
             init_store(self.store, bundle, now(), secrets.token_hex(8))
             catalog.check_store(self.store, bundle)
         return self.store

@@ -57,6 +57,7 @@ class PullReply:
     ``bytes_fetched`` are bodies read from the store, ``requests`` the reads it took, ``seconds`` the whole pull.
     """
 
+    bundle: str
     channel: str | None
     generation: int | None
     version: str
@@ -78,6 +79,7 @@ class PullReply:
         """The reply in a body. Raises `Malformed`."""
         fields = reading.load(raw, "pull reply", limit=MAX_REPLY)
         return cls(
+            bundle=fields.text("bundle", NAME),
             channel=reading.optional(fields, "channel", lambda name: fields.text(name, NAME)),
             generation=reading.optional(fields, "generation", fields.integer),
             version=fields.text("version", VERSION),

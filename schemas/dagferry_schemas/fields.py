@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MAX_DEPTH: Final = 8
+MAX_TEXT: Final = 4096
+"""Characters of a text that has no other limit."""
 MAX_INTEGER: Final = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly (RFC 8259, section 6)."""
 
@@ -52,7 +54,7 @@ class Fields:
         self._taken.add(name)
         return self._values.get(name) is not None
 
-    def text(self, name: str, pattern: re.Pattern[str] | None = None, *, most: int = 4096) -> str:
+    def text(self, name: str, pattern: re.Pattern[str] | None = None, *, most: int = MAX_TEXT) -> str:
         """A string of at most ``most`` characters that matches ``pattern`` as a whole."""
         value: str = self._take(name, str, "a string")
         if len(value) > most:

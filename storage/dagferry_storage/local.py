@@ -199,7 +199,7 @@ class LocalStore:
         if not self._root.exists():
             raise Absent(
                 f"the store {self._root} does not exist",
-                "create it with `dagferry init-store`, or check --store and whether the volume is mounted",
+                "check --store and whether the volume is mounted; `dagferry init-store` makes a new one",
             )
 
     @contextmanager

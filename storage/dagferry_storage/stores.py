@@ -1,6 +1,8 @@
 """From ``--store`` to a `Store`: which forms there are, and what each opens.
 
 * ``file:///abs/dir`` (percent-encoded where needed) or a plain path, with ``~`` and relative to the working directory.
+* ``s3://bucket/prefix?endpoint=…&region=…&etag_quotes=strip``; what is not said is the AWS environment's.
+* ``gs://bucket/prefix``; it has no options, everything else is the Google environment's.
 * What looks like a URL is one: a mistyped scheme is refused and never becomes a folder named ``s3:``.
 * Opening touches neither disk nor network, and a cloud client is imported by its own opener only, because it costs
   half a second and tens of megabytes.
@@ -12,7 +14,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from dagferry_schemas.errors import Usage
 
@@ -23,8 +25,12 @@ if TYPE_CHECKING:
 
     from .store import Store
 
-_FORMS = "write file:///absolute/dir or a plain path (./dir where its name has a colon)"
+_FORMS = (
+    "write file:///absolute/dir, a plain path (./dir where its name has a colon), s3://BUCKET/PREFIX or "
+    "gs://BUCKET/PREFIX"
+)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_BUCKET = re.compile(r"[a-z0-9A-Z][a-zA-Z0-9._-]{1,61}[a-zA-Z0-9]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -63,13 +69,57 @@ def _open_file(url: str) -> Store:
     return _open_path(unquote(rest[len("//") :], errors="surrogateescape"))
 
 
-def _open_later(url: str) -> Store:
-    scheme = url.partition(":")[0].lower()
-    raise Usage(f"{scheme}:// stores come with the next release; this one has the local directory only", _FORMS)
+def _open_s3(url: str) -> Store:
+    bucket, prefix, options = _bucket_url(url, ("endpoint", "region", "etag_quotes"))
+    endpoint = options.get("endpoint")
+    if endpoint is not None and not re.fullmatch(
+        r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?/?", endpoint
+    ):
+        raise Usage("the endpoint of the s3 URL is not an address", "write ?endpoint=https://HOST:PORT")
+    quotes = options.get("etag_quotes", "keep")
+    if quotes not in ("keep", "strip"):
+        raise Usage(f"etag_quotes={quotes!r} is neither keep nor strip", "strip is for servers such as Ceph's")
+    try:
+        from .s3 import S3Address, S3Store
+    except ModuleNotFoundError as error:
+        raise _not_installed("s3", error) from None
+    return S3Store(S3Address(bucket, prefix, endpoint, options.get("region"), quotes == "strip"))
+
+
+def _open_gs(url: str) -> Store:
+    bucket, prefix, _ = _bucket_url(url, ())
+    try:
+        from .gcs import GcsAddress, GcsStore
+    except ModuleNotFoundError as error:
+        raise _not_installed("gcs", error) from None
+    return GcsStore(GcsAddress(bucket, prefix))
+
+
+def _bucket_url(url: str, known: tuple[str, ...]) -> tuple[str, str, dict[str, str]]:
+    """Bucket, prefix (empty, or ending in a slash) and options of ``scheme://bucket/prefix?option=value``."""
+    parts = urlsplit(url)
+    form = f"write {parts.scheme}://BUCKET/PREFIX" + "".join(f", ?{name}=…" for name in known)
+    if not _BUCKET.fullmatch(parts.netloc) or parts.fragment or _CONTROL.search(url):
+        raise Usage(f"the {parts.scheme} URL names no bucket that could exist", form)
+    prefix = unquote(parts.path).strip("/")
+    if any(not part or part.startswith(".") for part in prefix.split("/")) and prefix:
+        raise Usage(f"the prefix of the {parts.scheme} URL has an empty component, or one that begins with a dot", form)
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    options = dict(pairs)
+    unknown = sorted(set(options) - set(known))
+    if unknown or len(options) != len(pairs):
+        raise Usage(f"the {parts.scheme} URL has an option that is not known, or one twice: {', '.join(unknown)}", form)
+    return parts.netloc, f"{prefix}/" if prefix else "", options
+
+
+def _not_installed(extra: str, error: ModuleNotFoundError) -> Usage:
+    if (error.name or "").startswith("dagferry"):
+        raise error
+    return Usage(f"{extra} stores need the package {error.name!r}", f"pip install 'dagferry[{extra}]'")
 
 
 _OPENERS: dict[str, Callable[[str], Store]] = {
     "file": _open_file,
-    "s3": _open_later,
-    "gs": _open_later,
+    "s3": _open_s3,
+    "gs": _open_gs,
 }

@@ -79,6 +79,7 @@ class FakeDelivery:
             raise failure
         before, self.served, self._error = self.served, head, None
         return PullReply(
+            bundle=BUNDLE,
             channel=CHANNEL,
             generation=head,
             version=f"v{head}",

@@ -50,7 +50,7 @@ class Desk:
     def publish(self, root: str = "dags") -> Publication:
         artifact, spool = self.build(root)
         with spool:
-            return publish(self.store, artifact, spool, NOW)
+            return publish(self.store, artifact.offer(NOW), spool)
 
     def objects(self) -> dict[str, bytes]:
         return {
@@ -99,7 +99,7 @@ def test_content_is_written_before_the_version_and_the_report_last(desk: Desk) -
     store = Ordered(desk.store)
     artifact, spool = desk.build()
     with spool:
-        publish(store, artifact, spool, NOW)
+        publish(store, artifact.offer(NOW), spool)
     name = artifact.version.version
     assert store.written == ["dags.tar.zst", "files.zst", f"{name}.json", f"{name}.report.json"]
 
@@ -177,14 +177,14 @@ class Weary(MeteredStore):
 def test_a_report_that_cannot_be_stored_does_not_stop_the_version(desk: Desk) -> None:
     artifact, spool = desk.build()
     with spool:
-        assert publish(Weary(desk.store), artifact, spool, NOW).created
+        assert publish(Weary(desk.store), artifact.offer(NOW), spool).created
     assert catalog.report(desk.store, BUNDLE, artifact.version.version) is None
 
 
 def test_a_dry_run_writes_nothing(desk: Desk) -> None:
     artifact, spool = desk.build()
     with spool:
-        assert publish(desk.store, artifact, spool, NOW, dry_run=True).created
+        assert publish(desk.store, artifact.offer(NOW), spool, dry_run=True).created
     assert desk.objects() == {}
 
 
@@ -220,7 +220,7 @@ def test_the_files_position_does_not_matter(desk: Desk) -> None:
     artifact, spool = desk.build()
     with spool:
         spool.seek(0, io.SEEK_END)
-        publish(desk.store, artifact, spool, NOW)
+        publish(desk.store, artifact.offer(NOW), spool)
     assert all(check.ok for check in verify_version(desk.store, BUNDLE, artifact.version.version))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import pytest
 pytest.register_assert_rewrite("tests.e2e.harness")
 
 from tests.e2e.harness import Agent, Operator, Pod, Repository  # noqa: E402  after the registration
+from tests.storage import servers  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,9 +19,18 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def store_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An empty store for the whole run. The next release runs the same tests on other kinds of store."""
-    return (tmp_path_factory.mktemp("stores") / "store").as_uri()
+def store_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An empty store for the whole run, of the kind in ``DAGFERRY_TEST_STORE``: file (the default), s3 or gs."""
+    kind = os.environ.get("DAGFERRY_TEST_STORE", "file")
+    if kind == "s3":
+        with servers.s3() as endpoint:
+            yield f"s3://{servers.BUCKET}/e2e?endpoint={endpoint}"
+    elif kind == "gs":
+        with servers.gcs():
+            yield f"gs://{servers.BUCKET}/e2e"
+    else:
+        assert kind == "file", f"DAGFERRY_TEST_STORE={kind} is not a kind of store"
+        yield (tmp_path_factory.mktemp("stores") / "store").as_uri()
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import requests
 
+from tests.storage import servers
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -70,6 +72,8 @@ def environment(**changes: str | None) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
+        **servers.CREDENTIALS,
+        **{name: os.environ[name] for name in (servers.EMULATOR,) if name in os.environ},
         "PYTHONPYCACHEPREFIX": _COMPILED.name,  # a start costs half with it, and the checkout stays clean
     }
     if not _installed():
@@ -79,6 +83,14 @@ def environment(**changes: str | None) -> dict[str, str]:
         if value is not None:
             found[name] = value
     return found
+
+
+def away(store_url: str) -> str:
+    """A store of the same kind that nobody reaches: a folder that is not there, a port where nobody listens."""
+    address, endpoint, _ = store_url.partition("?endpoint=")
+    if store_url.startswith("gs://"):
+        return "gs://a-bucket-that-is-not-there/e2e"
+    return f"{address}?endpoint=http://127.0.0.1:1" if endpoint else f"{address}-that-is-away"
 
 
 @dataclass(frozen=True)

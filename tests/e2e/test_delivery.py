@@ -26,6 +26,7 @@ from tests.e2e.harness import (
     Operator,
     Pod,
     Repository,
+    away,
     content_of,
     run,
     wait_for,
@@ -530,7 +531,7 @@ def test_damaged_live_release_is_not_ready_and_the_next_pull_mends_it(
     promote(operator, team.first)
     pod.pull()
     edit(pod.current / "daily.py")
-    agent = start(on=Pod(pod.root, pod.store_url + "-that-is-away", pod.channel))
+    agent = start(on=Pod(pod.root, away(pod.store_url), pod.channel))
     assert agent.status()["drift"] == ["daily.py"]
     assert not agent.ready()[0]
     agent.stop()
@@ -576,7 +577,7 @@ def test_agent_restart_keeps_the_live_release_without_the_store(
 ) -> None:
     promote(operator, team.first)
     pod.pull()
-    nowhere = Pod(pod.root, pod.store_url + "-that-is-away", pod.channel)
+    nowhere = Pod(pod.root, away(pod.store_url), pod.channel)
     agent = start(on=nowhere)
     agent.wait_until_ready()
     assert agent.status()["version"] == team.first

@@ -38,6 +38,7 @@ FULL_RECORD = vector_documents.record(
 )
 FULL_ENVELOPE = {"payload": "QUJD", "payloadType": "x", "signatures": [{"keyid": "k", "sig": "QUJD"}]}
 REPLY = endpoint.PullReply(
+    bundle="analytics",
     channel="prod",
     generation=7,
     version="v1.4.0",
@@ -261,7 +262,7 @@ def test_replies_with_nothing_to_tell_are_valid_and_come_back_whole() -> None:
     nothing = endpoint.AgentStatus(
         "a", "b", "c", None, None, None, None, None, None, verifying=False, last_check=None, last_error=None
     )
-    local = endpoint.PullReply(None, None, "v1", DIGEST, None, False, 0, 0, 0, 0, 0.0)
+    local = endpoint.PullReply("analytics", None, None, "v1", DIGEST, None, False, 0, 0, 0, 0, 0.0)
     for status in (nothing, STATUS):
         assert is_valid("status", status.to_dict())
         assert endpoint.AgentStatus.from_bytes(dump(status.to_dict())) == status

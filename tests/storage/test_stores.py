@@ -69,10 +69,54 @@ def test_other_forms_are_wrong_usage_and_the_hint_names_the_right_ones(given: st
     assert "plain path" in caught.value.hint
 
 
-@pytest.mark.parametrize("given", ["s3://bucket/prefix", "gs://bucket", "S3://bucket", "s3:bucket"])
-def test_cloud_stores_come_with_the_next_release(given: str) -> None:
-    with pytest.raises(Usage, match=r"(s3|gs):// stores come with the next release.*local directory only"):
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("gs://bucket", "gs://bucket"),
+        ("GS://bucket/", "gs://bucket"),
+        ("gs://bucket/team/dags/", "gs://bucket/team/dags"),
+        ("gs://bucket/with%20space", "gs://bucket/with space"),
+        ("gs://domain.name-bucket_1/x", "gs://domain.name-bucket_1/x"),
+    ],
+)
+def test_a_gs_url_opens_a_bucket_of_google(given: str, url: str) -> None:
+    pytest.importorskip("google.cloud.storage")
+    from dagferry_storage.gcs import GcsStore
+
+    store = open_store(given)
+    assert isinstance(store, GcsStore)
+    assert store.url == url
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "gs:bucket",
+        "gs://",
+        "gs:///prefix",
+        "gs://b",
+        "gs://user:secret@bucket",
+        "gs://bucket/a//b",
+        "gs://bucket/../b",
+        "gs://bucket/.hidden",
+        "gs://bucket?region=secret",
+        "gs://bucket#secret",
+    ],
+)
+def test_a_gs_url_has_a_bucket_a_prefix_and_no_options(given: str) -> None:
+    with pytest.raises(Usage) as caught:
         open_store(given)
+    assert "gs://BUCKET/PREFIX" in caught.value.hint
+    assert "secret" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize("package", ["google.auth", "google.cloud.storage"])
+def test_a_client_that_is_not_installed_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "dagferry_storage.gcs", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(Usage, match=f"gcs stores need the package {package!r}") as caught:
+        open_store("gs://bucket")
+    assert "dagferry[gcs]" in caught.value.hint
 
 
 @pytest.mark.parametrize("given", ["https://user:secret@host/x", "s3a://key:secret@bucket", "C:\\secret"])

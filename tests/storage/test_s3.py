@@ -1,0 +1,214 @@
+"""`S3Store` on moto's server: the contract, and what servers and networks do to a client."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from dagferry_schemas.errors import DeliveryFailed, Forbidden
+from dagferry_storage.probe import probe
+from dagferry_storage.retrying import ATTEMPTS
+from dagferry_storage.s3 import S3Address, S3Store
+from dagferry_storage.store import Absent, Exists
+from tests.storage import contract, servers
+from tests.storage.contract import StoreContract
+from tests.storage.faults import ALWAYS, Fault, Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.storage.racers import Opener
+
+
+def open_s3(address: S3Address) -> S3Store:
+    """A store with credentials of its own, in whatever process this is."""
+    os.environ.update(servers.CREDENTIALS)
+    return S3Store(address)
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with servers.s3() as address:
+        yield address
+
+
+class TestS3Store(StoreContract):
+    @pytest.fixture
+    def opener(self, endpoint: str) -> Opener:
+        return partial(open_s3, S3Address(servers.BUCKET, f"{secrets.token_hex(4)}/", endpoint))
+
+
+Build = Callable[[S3Address], S3Store]
+
+
+@pytest.fixture
+def proxy(endpoint: str) -> Iterator[Proxy]:
+    with Proxy(int(endpoint.rpartition(":")[2])) as between:
+        yield between
+
+
+@pytest.fixture
+def store(proxy: Proxy) -> S3Store:
+    return open_s3(S3Address(servers.BUCKET, f"{secrets.token_hex(4)}/", proxy.url))
+
+
+def refusal(status: int, code: str, *, times: int = 1, **headers: str) -> Fault:
+    body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+    return Fault(times=times, status=status, body=body, headers=headers)
+
+
+def a_write_whose_reply_was_lost_is_not_repeated(store: S3Store, proxy: Proxy) -> None:
+    """It was done, the client cannot know, and asking again would only learn of its own first try."""
+    proxy.fault = Fault("PUT", lose=True)
+    with pytest.raises(DeliveryFailed):
+        store.create("a/created", b"1")
+    assert proxy.requests["PUT"] == 1
+    token = store.read("a/created", limit=10).token
+    proxy.fault = Fault("PUT", lose=True)
+    with pytest.raises(DeliveryFailed):
+        store.replace("a/created", b"2", token)
+    assert proxy.requests["PUT"] == 2
+    assert store.read("a/created", limit=10).body == b"2"
+
+
+def test_a_write_whose_reply_was_lost_is_not_repeated(store: S3Store, proxy: Proxy) -> None:
+    a_write_whose_reply_was_lost_is_not_repeated(store, proxy)
+
+
+@pytest.mark.parametrize(("status", "code"), [(409, "ConditionalRequestConflict"), (503, "SlowDown")])
+def test_a_write_that_was_not_done_is_tried_again(store: S3Store, proxy: Proxy, status: int, code: str) -> None:
+    proxy.fault = refusal(status, code, times=2)
+    token = store.create("a/object", b"1")
+    assert proxy.requests["PUT"] == 3
+    proxy.fault = refusal(status, code)
+    store.replace("a/object", b"2", token)
+    assert store.read("a/object", limit=10).body == b"2"
+
+
+def test_a_write_that_nobody_ever_does_ends(store: S3Store, proxy: Proxy) -> None:
+    proxy.fault = refusal(503, "SlowDown", times=ALWAYS)
+    with pytest.raises(DeliveryFailed, match="SlowDown"):
+        store.create("a/object", b"1")
+    assert proxy.requests["PUT"] == ATTEMPTS
+
+
+def test_a_write_that_failed_inside_the_server_is_not_tried_again(store: S3Store, proxy: Proxy) -> None:
+    proxy.fault = refusal(500, "InternalError")
+    with pytest.raises(DeliveryFailed, match="InternalError"):
+        store.create("a/object", b"1")
+    assert proxy.requests["PUT"] == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [refusal(500, "InternalError"), refusal(503, "SlowDown"), Fault(lose=True), Fault(cut=3)]
+)
+def test_a_read_that_failed_is_tried_again(store: S3Store, proxy: Proxy, fault: Fault) -> None:
+    token = store.create("a/object", b"whole body")
+    proxy.fault = fault
+    assert store.read("a/object", limit=10).body == b"whole body"
+    proxy.fault = fault
+    assert store.read_if_changed("a/object", token, limit=10) is None or fault.cut
+    proxy.fault = replace(fault, cut=None)
+    with store.stream("a/object") as chunks:
+        assert b"".join(chunks) == b"whole body"
+
+
+def test_a_stream_that_breaks_off_is_an_error_and_never_a_shorter_object(store: S3Store, proxy: Proxy) -> None:
+    store.create("a/object", b"x" * 100_000)
+    proxy.fault = Fault(cut=50_000)
+    with pytest.raises(DeliveryFailed), store.stream("a/object") as chunks:
+        b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "code", "said"),
+    [
+        (refusal(403, "AccessDenied", times=ALWAYS), Forbidden, "forbidden", "access key AKIATEST"),
+        (refusal(403, "InvalidAccessKeyId", times=ALWAYS), Forbidden, "forbidden", "access key AKIATEST"),
+        (refusal(403, "SignatureDoesNotMatch", times=ALWAYS), Forbidden, "forbidden", "access key AKIATEST"),
+        (refusal(400, "ExpiredToken", times=ALWAYS), Forbidden, "expired_credentials", "access key AKIATEST"),
+        (refusal(404, "NoSuchBucket", times=ALWAYS), Absent, "no_store", "no such bucket"),
+        (
+            refusal(301, "PermanentRedirect", times=ALWAYS, **{"x-amz-bucket-region": "eu-west-3"}),
+            DeliveryFailed,
+            "wrong_region",
+            "eu-west-3",
+        ),
+    ],
+    ids=lambda value: value.body.decode().split("<")[3][5:] if isinstance(value, Fault) else "",
+)
+def test_a_refusal_says_what_who_and_what_next(
+    store: S3Store, proxy: Proxy, fault: Fault, kind: type[DeliveryFailed], code: str, said: str
+) -> None:
+    proxy.fault = fault
+    for call in (lambda: store.read("a/object", limit=10), lambda: store.create("a/object", b"1")):
+        with pytest.raises(kind) as caught:
+            call()
+        assert caught.value.code == code
+        assert said in caught.value.message
+        assert store.url in caught.value.message
+        assert caught.value.hint
+
+
+def test_a_server_that_is_away_is_unreachable() -> None:
+    store = open_s3(S3Address(servers.BUCKET, "", "http://127.0.0.1:1"))
+    with pytest.raises(DeliveryFailed, match="127"):
+        store.read("a/object", limit=10)
+
+
+def test_the_probe_passes(store: S3Store) -> None:
+    assert [check.name for check in probe(store, "b/", "0123") if not check.ok] == []
+    assert list(store.names("b/")) == []
+
+
+def test_etags_are_sent_without_quotes_where_a_server_wants_them_so(endpoint: str) -> None:
+    store = open_s3(S3Address(servers.BUCKET, f"{secrets.token_hex(4)}/", endpoint, strip_quotes=True))
+    token = store.create("a/object", b"1")
+    assert token.startswith('"')
+    assert store.read_if_changed("a/object", token, limit=1) is None
+    store.replace("a/object", b"2", token)
+
+
+class Repeating(S3Store):
+    """Planted: boto3's own retries, as they are by default."""
+
+    def _make_client(self) -> Any:  # noqa: ANN401
+        client = super()._make_client()
+        return boto3.client(
+            "s3",
+            endpoint_url=client.meta.endpoint_url,
+            region_name="us-east-1",
+            config=Config(retries={"total_max_attempts": 4, "mode": "standard"}),
+        )
+
+
+class Unconditional(S3Store):
+    """Planted: a head that is written without its condition, as by a server that ignores it."""
+
+    def _put(self, key: str, body: Any, condition: dict[str, str]) -> str:  # noqa: ANN401
+        return super()._put(key, body, {})
+
+
+@pytest.mark.planted
+def test_planted_client_that_repeats_by_itself_is_caught(proxy: Proxy) -> None:
+    os.environ.update(servers.CREDENTIALS)
+    store = Repeating(S3Address(servers.BUCKET, f"{secrets.token_hex(4)}/", proxy.url))
+    with pytest.raises((AssertionError, Exists)):
+        a_write_whose_reply_was_lost_is_not_repeated(store, proxy)
+
+
+@pytest.mark.planted
+def test_planted_server_that_ignores_conditions_is_refused_by_the_probe(proxy: Proxy) -> None:
+    os.environ.update(servers.CREDENTIALS)
+    store = Unconditional(S3Address(servers.BUCKET, f"{secrets.token_hex(4)}/", proxy.url))
+    assert {"create_only", "compare_and_swap"} <= {check.name for check in probe(store, "b/", "0123") if not check.ok}
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        contract.a_second_create_is_refused_and_the_first_bytes_stay(store)
