@@ -167,7 +167,7 @@ class Delivery:
         if live != short:
             written, linked = self._provide(meter, content, live, stamp)
         elif self._verified != short:
-            written = self._mend(meter, content, stamp)
+            written, linked = self._mend(meter, content, stamp)
         remembered = state.served(content.tree, version, generation, self._now())
         switched = live != short or written > 0
         remembered = replace(remembered, floor=floor, stamp=stamp if switched else state.stamp)
@@ -201,9 +201,11 @@ class Delivery:
             return renew(self._root, kept, before, stamp=stamp, durability=self.settings.durability), 0
         return self._fetch(meter, content, before, stamp)
 
-    def _mend(self, meter: MeteredStore, content: Content, stamp: int) -> int:
-        """Verify the live release, and put back what is not as it must be; how many files that were."""
+    def _mend(self, meter: MeteredStore, content: Content, stamp: int) -> tuple[int, int]:
+        """Verify the live release, and put back what is not as it must be; (files written, files linked)."""
         folder = self._root.releases / short_tree(content.tree)
+        if not folder.is_dir():  # somebody removed it: the link leads nowhere
+            return self._fetch(meter, content, None, stamp)
         release, tree = self._root.find(folder.name), None
         if release is None or release.tree.digest != content.tree:
             tree = fetch.files(meter, self.settings.bundle, content)
@@ -212,11 +214,12 @@ class Delivery:
                 self._root.write_list(tree.tree, tree.stored, durable=self._durable)
         wrong = find_drift(release)
         if not wrong:
-            return 0
+            return 0, 0
         log.warning("mending the live release %s: %s", folder.name, ", ".join(wrong[:10]))
         tree = tree or fetch.files(meter, self.settings.bundle, content)
         with self._spooled(meter, content, tree) as (tarball, spool):
-            return mend(self._root, release, wrong, tarball, spool, stamp=stamp, durability=self.settings.durability)
+            durability = self.settings.durability
+            return mend(self._root, release, wrong, tarball, spool, stamp=stamp, durability=durability), 0
 
     def _fetch(self, meter: MeteredStore, content: Content, before: Release | None, stamp: int) -> tuple[int, int]:
         tree = fetch.files(meter, self.settings.bundle, content)

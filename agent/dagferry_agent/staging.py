@@ -176,10 +176,14 @@ def mend(
                 (release.folder / path).rename(aside / str(number))
             back = [path for path in wrong if path in expected]
             for path in back:
-                (release.folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (good / path).rename(release.folder / path)
+                place = release.folder / path
+                if place.is_dir():  # rename(2) does not replace a folder by a file
+                    place.rename(aside / f"folder-{path.replace('/', '-')[:100]}-{secrets.token_hex(8)}")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                (good / path).rename(place)
             for folder in {(release.folder / path).parent for path in wrong}:
-                _stamp_folder(folder, stamp, sync=durability != "none")
+                if folder.is_dir():
+                    _stamp_folder(folder, stamp, sync=durability != "none")
         finally:
             erase(aside)
             erase(good)

@@ -408,6 +408,30 @@ def test_a_damaged_live_release_is_mended_by_the_next_pull(pod: Pod) -> None:
     assert pod.restart().pull().files_linked == 3, "what was put back is known again"
 
 
+def test_a_file_that_became_a_folder_is_mended(pod: Pod) -> None:
+    pod.shelf.ship("v1", ONE)
+    pod.delivery.pull()
+    live = pod.root / "current"
+    for name in ("dag_a.py", "dag_b.py"):
+        (live / name).unlink()
+        (live / name).mkdir()
+    (live / "dag_a.py" / "inside.py").write_bytes(b"")
+    pod.restart().pull()
+    assert pod.live() == ONE
+    assert pod.restart().ready()
+
+
+def test_a_live_release_that_was_removed_is_fetched_anew(pod: Pod) -> None:
+    record = pod.shelf.ship("v1", ONE, EXECUTABLE)
+    pod.delivery.pull()
+    shutil.rmtree(pod.root / "releases" / short_tree(record.live.content.tree))
+    assert not pod.restart().ready()
+    reply = pod.delivery.pull()
+    assert (reply.changed, reply.files_written) == (True, 4)
+    assert pod.live() == ONE
+    assert pod.restart().ready()
+
+
 def test_a_live_release_whose_list_was_lost_is_verified_again(pod: Pod) -> None:
     pod.shelf.ship("v1", ONE)
     pod.delivery.pull()
