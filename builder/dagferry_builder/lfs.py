@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -10,14 +11,18 @@ if TYPE_CHECKING:
     from .git import Repository
     from .selection import Source
 
-_BEGINNING: Final = b"version https://git-lfs.github.com/spec/"
 MAX_POINTER: Final = 1024
 """Bytes; the LFS specification says that a pointer is smaller."""
+_POINTER: Final = re.compile(rb"version [^\n]+\n(?:ext-[^\n]+\n)*oid sha256:[0-9a-f]{64}\nsize [0-9]+\n")
 
 
-def is_pointer(size: int, beginning: bytes) -> bool:
-    """Whether a file of ``size`` bytes that begins so is a pointer."""
-    return size < MAX_POINTER and beginning.startswith(_BEGINNING)
+def is_pointer(size: int, body: bytes) -> bool:
+    """Whether a file of ``size`` bytes, whose first chunk is ``body``, is a pointer.
+
+    Its shape decides (the lines ``version``, ``ext-…``, ``oid``, ``size`` in this order), not the address in its first
+    line: that has changed over the years, and old pointers are pointers too.
+    """
+    return size < MAX_POINTER and _POINTER.fullmatch(body) is not None
 
 
 def problem(path: str) -> str:

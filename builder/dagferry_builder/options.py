@@ -116,7 +116,6 @@ def looking(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _with_access(command: Callable[..., Any]) -> Callable[..., Any]:
-
     @functools.wraps(command)
     def call(token_file: Path | None, ca_file: Path | None, **rest: Any) -> Any:  # noqa: ANN401 (click's)
         return command(access=Access(read_token(token_file), ca_file), **rest)

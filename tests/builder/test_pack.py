@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+POINTER = b"version https://lfs.example/spec/v1\next-0-x sha256:1\noid sha256:" + b"0f" * 32 + b"\nsize 12\n"
 LARGE = random.Random(7).randbytes(9 * 1024 * 1024 + 5)
 FILES: Mapping[str, bytes] = {
     **{f"team{n % 7}/dag_{n}.py": b"# %d\n" % n * (n * 3) for n in range(700)},
@@ -101,14 +102,14 @@ def test_one_changed_file_changes_one_frame(tmp_path: Path) -> None:
 
 def test_a_large_file_that_tells_lfs_in_its_text_is_not_taken_for_a_pointer(tmp_path: Path) -> None:
     clone = Clone(tmp_path / "clone")
-    clone.commit({"a.md": b"version https://git-lfs.github.com/spec/v1 is how a pointer begins. " * 40})
+    clone.commit({"a.md": POINTER + b"and this is how a pointer ends. " * 40})
     assert packed(clone)[0].content.files.count == 1
 
 
 def test_a_git_lfs_pointer_is_refused_by_its_path(tmp_path: Path) -> None:
     clone = Clone(tmp_path / "clone")
-    clone.commit({"m/model.bin": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"})
-    with pytest.raises(Malformed, match=r"m/model\.bin") as caught:
+    clone.commit({"m/model.bin": POINTER, "m/story.md": b"The pointer of this model:\n" + POINTER})
+    with pytest.raises(Malformed, match=r"1 problem.*\n.*m/model\.bin") as caught:
         packed(clone)
     assert caught.value.code == "cannot_pack"
 

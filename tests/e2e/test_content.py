@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SUBMODULE = "1234567890123456789012345678901234567890"
 LONG = "d" * 60 + "/" + "f" * 36 + ".py"  # 100 bytes
-LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 12345\n"
+LFS_POINTER = "version https://lfs.example/spec/v1\noid sha256:" + "0" * 64 + "\nsize 12345\n"
 
 
 @dataclass(frozen=True)
