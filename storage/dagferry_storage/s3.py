@@ -178,7 +178,9 @@ class S3Store:
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._address.bucket, Prefix=self._address.prefix + prefix
             )
-            return [[one["Key"][cut:] for one in page.get("Contents", ())] for page in pages]
+            found = [[one["Key"][cut:] for one in page.get("Contents", ())] for page in pages]
+        # What Amazon's console calls a folder is an empty object whose name ends in a slash.
+        return [[name for name in page if not name.endswith("/")] for page in found]
 
     def delete(self, key: str) -> None:
         """Remove the object; no error if there is none."""
