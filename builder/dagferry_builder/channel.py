@@ -124,6 +124,10 @@ class Channel:
             )
         return head
 
+    def unchanged(self) -> Change:
+        """The channel as it is, as a command leaves it that has nothing to do. Raises as `existing_head`."""
+        return _nothing_done(self.existing_head())
+
     def records(self, *, most: int | None = None) -> list[Record]:
         """The records, oldest first."""
         return history.read(self._store, self._bundle, self._name, self.existing_head().trusted, most=most)
@@ -135,7 +139,7 @@ class Channel:
         for attempt in range(ATTEMPTS):
             head = self.head()
             if head is not None and head.record.live.version == chosen.version.version:
-                return Change(head.record, head.record.live.version, changed=False, written=False)
+                return _nothing_done(head)
             if head is not None:
                 self._check_promotion(head, chosen, allow_older, repository)
             try:
@@ -200,7 +204,7 @@ class Channel:
     def _already_there(self, head: Head, reason: str, hold: bool) -> Change:
         if hold and head.record.hold is None:
             return self.hold(reason or "rollback to the live version")
-        return Change(head.record, head.record.live.version, changed=False, written=False)
+        return _nothing_done(head)
 
     def _hold_fields(self, reason: str, hold: bool) -> dict[str, Hold]:
         return {"hold": Hold(self._actor, reason, self._clock())} if hold else {}
@@ -215,7 +219,7 @@ class Channel:
         """Lift the hold; nothing happens on a channel that is not held."""
         head = self.existing_head()
         if head.record.hold is None:
-            return Change(head.record, head.record.live.version, changed=False, written=False)
+            return _nothing_done(head)
         return self._advance(head, "resume", reason, hold=None)
 
     def _advance(self, head: Head | None, action: str, reason: str, **changes: Any) -> Change:  # noqa: ANN401
@@ -294,6 +298,10 @@ class Channel:
             "was not done",
             f"look at `dagferry log --channel {self._name}` and decide again",
         )
+
+
+def _nothing_done(head: Head) -> Change:
+    return Change(head.record, head.record.live.version, changed=False, written=False)
 
 
 def _pick(channel: str, below: list[Live], to: str | None) -> Live:

@@ -241,21 +241,16 @@ def ship(
     artifact, publication = _publish(site, rev, dry_run=dry_run)
     done = "published" if publication.created else "in the store already:"
     click.echo(("would be " if dry_run else "") + f"{done} {_summary(artifact)}", err=True)
+    common: dict[str, Any] = {"created": publication.created, "agents": [], "dry_run": dry_run}
     try:
         change = channel.promote(publication.published, reason=reason, allow_older=allow_older, repository=site.clone)
     except Held as held:
         if on_hold == "fail":
             raise
-        record = channel.existing_head().record
-        result = {
-            "channel": record.channel, "generation": record.generation, "version": record.live.version,
-            "tree": record.live.content.tree, "previous": record.live.version, "changed": False,
-            "hold": vars(record.hold) if record.hold else None, "agents": [], "skipped": held.message,
-            "dry_run": dry_run,
-        }  # fmt: skip
-        emit(result, output, f"not promoted: {held.message}")
+        left = {**channel.unchanged().to_dict(), **common, "skipped": held.message}
+        emit(left, output, f"not promoted: {held.message}")
         return
-    result = {**change.to_dict(), "created": publication.created, "agents": [], "dry_run": dry_run}
+    result = {**change.to_dict(), **common}
     would = "would be" if dry_run else "is"
     click.echo(
         f"channel {change.record.channel}: generation {change.record.generation} {would} {result['version']}", err=True

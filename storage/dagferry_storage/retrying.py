@@ -30,13 +30,13 @@ class NotDone(Passing):
     """The store answered that it has not done it: even a conditional write may be tried again."""
 
 
-def attempt(work: Callable[[], T], *, again_after: type[Passing], attempts: int = ATTEMPTS) -> T:
-    """``work()``, up to ``attempts`` times while it raises ``again_after``; then that error."""
-    for number in range(attempts):
+def attempt(work: Callable[[], T], *, again_after: type[Passing]) -> T:
+    """``work()``, up to `ATTEMPTS` times while it raises ``again_after``; then that error."""
+    for number in range(ATTEMPTS):
         try:
             return work()
         except again_after:
-            if number == attempts - 1:
+            if number == ATTEMPTS - 1:
                 raise
         time.sleep(random.uniform(0.5, 1.0) * FIRST_PAUSE * 3**number)
     raise AssertionError("unreachable")

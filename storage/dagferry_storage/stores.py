@@ -6,7 +6,8 @@
 * What looks like a URL is one: a mistyped scheme is refused and never becomes a folder named ``s3:``.
 * Opening touches neither disk nor network, and a cloud client is imported by its own opener only, because it costs
   half a second and tens of megabytes.
-* No message repeats more of a URL than its scheme: the rest may hold a password.
+* No message about a refused URL repeats more of it than its scheme and the names of its options: the rest may hold a
+  password.
 """
 
 from __future__ import annotations
