@@ -22,7 +22,7 @@ import signal
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from hypercorn.asyncio import serve as serve_app
 from hypercorn.config import Config
@@ -106,6 +106,7 @@ class _Serving:
         loop = asyncio.get_running_loop()
         for number, code in ((signal.SIGTERM, EXIT_DONE), (signal.SIGINT, EXIT_INTERRUPTED)):
             loop.add_signal_handler(number, self._end, number, code)
+        loop.set_exception_handler(self._unexpected)
         self._check_tokens()
         self._service.start()
         app = create_app(
@@ -120,6 +121,7 @@ class _Serving:
         await serve_app(
             cast("ASGIFramework", app), _config(self._listener), shutdown_trigger=self._draining.wait, mode="asgi"
         )
+        await self._answer_latecomers()
         left = max(0.0, self._ended_at + WORKER_SECONDS - time.monotonic())
         if not await asyncio.to_thread(self._service.stop, left):
             _log.warning("the running pull was cut off; the release that was live stays live")
@@ -131,6 +133,17 @@ class _Serving:
             self._tokens.entries()
         except NoTokens as error:
             _log.warning("POST /v1/pull and GET /v1/status answer 503: %s; polling goes on", error.message)
+
+    async def _answer_latecomers(self) -> None:
+        # hypercorn does not know a connection that was accepted while it closed the port, and would not wait for it.
+        until = self._ended_at + REPLIES_SECONDS
+        while (others := asyncio.all_tasks() - {asyncio.current_task()}) and (left := until - time.monotonic()) > 0:
+            await asyncio.wait(others, timeout=left)
+
+    def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # A connection that did not end in time is cancelled; before 3.12, asyncio's streams report that as an error.
+        if not (self._draining.is_set() and isinstance(context.get("exception"), asyncio.CancelledError)):
+            loop.default_exception_handler(context)
 
     def _end(self, number: int, exit_code: int) -> None:
         if self._draining.is_set():
