@@ -209,9 +209,9 @@ class Delivery:
         release, tree = self._root.find(folder.name), None
         if release is None or release.tree.digest != content.tree:
             tree = fetch.files(meter, self.settings.bundle, content)
-            release = Release(folder, tree.tree, ())
+            release = Release(folder, tree.tree, None)
             with disk.doing(f"writing to {self._root.path}"):
-                self._root.write_list(tree.tree, tree.stored, durable=self._durable)
+                self._root.write_list(tree.tree, durable=self._durable)
         wrong = find_drift(release)
         if not wrong:
             return 0, 0

@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import itertools
 import os
 import secrets
 import shutil
@@ -30,11 +31,11 @@ from typing import TYPE_CHECKING, Final
 from dagferry_schemas import compression
 from dagferry_schemas.errors import Corrupt, DagferryError, MachineFault
 from dagferry_schemas.names import hex_of, short_tree
-from dagferry_schemas.tree import MAX_FILES, MAX_LINE, Tree, decode_files
+from dagferry_schemas.tree import MAX_FILES, MAX_LINE, Tree, read_files
 from dagferry_storage import disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from dagferry_schemas.tree import TreeFile
@@ -58,13 +59,37 @@ class Mark:
         return cls(found.st_ino, found.st_mtime_ns)
 
 
+class Marks:
+    """The marks of a release's files in the order of its list: 16 bytes each."""
+
+    def __init__(self, raw: bytes = b"") -> None:
+        self._raw = bytearray(raw)
+
+    def add(self, mark: Mark) -> None:
+        """Append the mark of the next file."""
+        self._raw += _MARK.pack(mark.inode, mark.mtime)
+
+    def __len__(self) -> int:
+        return len(self._raw) // _MARK.size
+
+    def __iter__(self) -> Iterator[Mark]:
+        return (Mark(*pair) for pair in _MARK.iter_unpack(self._raw))
+
+    def __bytes__(self) -> bytes:
+        return bytes(self._raw)
+
+
 @dataclass(frozen=True)
 class Release:
-    """A release on this disk, as it must be: its folder, its tree, and the marks of its files (empty if unknown)."""
+    """A release on this disk, as it must be: its folder, its tree, and the marks of its files (None if unknown)."""
 
     folder: Path
     tree: Tree
-    marks: tuple[Mark, ...]
+    marks: Marks | None
+
+    def files(self) -> Iterator[tuple[TreeFile, Mark | None]]:
+        """Each file in the order of the list, with its mark."""
+        return zip(self.tree.files, self.marks or itertools.repeat(None), strict=False)
 
 
 class Root:
@@ -148,43 +173,41 @@ class Root:
             listed = list(self._lists.glob(f"{short}*.zst"))
             if len(listed) != 1 or not folder.is_dir():
                 return None
-            plain = compression.decompress(listed[0].read_bytes(), str(listed[0]), limit=MAX_FILES * MAX_LINE)
-            tree = decode_files(plain)
+            tree = read_files(listed[0].read_bytes(), str(listed[0]), limit=MAX_FILES * MAX_LINE)
         except (OSError, DagferryError):
             return None
         if hex_of(tree.digest) != listed[0].stem:
             return None
         return Release(folder, tree, self._marks(tree))
 
-    def _marks(self, tree: Tree) -> tuple[Mark, ...]:
-        path = self._lists / f"{hex_of(tree.digest)}.marks"
+    def _marks(self, tree: Tree) -> Marks | None:
+        path, size = self._lists / f"{hex_of(tree.digest)}.marks", _MARK.size * len(tree.files)
         try:
-            raw = compression.decompress(path.read_bytes(), str(path), limit=_MARK.size * len(tree.files))
+            raw = compression.decompress(path.read_bytes(), str(path), limit=size)
         except (OSError, Corrupt):
-            return ()
-        marks = tuple(Mark(*pair) for pair in _MARK.iter_unpack(raw)) if len(raw) % _MARK.size == 0 else ()
-        return marks if len(marks) == len(tree.files) else ()
+            return None
+        return Marks(raw) if len(raw) == size else None
 
-    def write_marks(self, tree: Tree, marks: Sequence[Mark], *, durable: bool) -> None:
+    def write_marks(self, tree: Tree, marks: Marks, *, durable: bool) -> None:
         """Remember what was written. Raises `OSError`."""
-        raw = b"".join(_MARK.pack(mark.inode, mark.mtime) for mark in marks)
-        disk.write_whole(self._lists / f"{hex_of(tree.digest)}.marks", compression.compress(raw), durable=durable)
+        stored = compression.compress(bytes(marks))
+        disk.write_whole(self._lists / f"{hex_of(tree.digest)}.marks", stored, durable=durable)
 
-    def write_list(self, tree: Tree, stored: bytes, *, durable: bool) -> None:
+    def write_list(self, tree: Tree, *, durable: bool) -> None:
         """Remember what a release must be: its file list, as stored. Raises `OSError`."""
-        disk.write_whole(self._lists / f"{hex_of(tree.digest)}.zst", stored, durable=durable)
+        disk.write_whole(self._lists / f"{hex_of(tree.digest)}.zst", tree.files.stored, durable=durable)
 
-    def add(self, staged: Path, tree: Tree, stored_list: bytes, marks: Sequence[Mark], *, durable: bool) -> Release:
+    def add(self, staged: Path, tree: Tree, marks: Marks, *, durable: bool) -> Release:
         """Turn a finished, flushed folder of ``staging`` into a release. Raises `OSError`."""
         self.write_marks(tree, marks, durable=durable)
-        self.write_list(tree, stored_list, durable=durable)
+        self.write_list(tree, durable=durable)
         folder = self.releases / short_tree(tree.digest)
         if folder.exists():
             self._put_aside(folder)
         staged.rename(folder)
         if durable:
             disk.sync_folder(self.releases)
-        return Release(folder, tree, tuple(marks))
+        return Release(folder, tree, marks)
 
     def remove(self, short: str) -> None:
         """Remove a release that nobody needs: out of sight by one rename, then file by file. Raises `OSError`."""
@@ -218,24 +241,35 @@ def find_drift(release: Release) -> tuple[str, ...]:
 
     Every byte is read. Raises `MachineFault` if the folder cannot be read at all.
     """
-    expected = {file.path: file for file in release.tree.files}
+    wrong = []
     with disk.doing(f"verifying {release.folder}"):
-        found = set(_walk(release.folder))
-        wrong = [path for path, file in expected.items() if path in found and not _is(release.folder / path, file)]
-    return tuple(sorted({*wrong, *(found ^ expected.keys())}))
+        # Both come in the same order, so that neither has to be kept.
+        there = _walk(release.folder)
+        found = next(there, None)
+        for file in release.tree.files:
+            while found is not None and found < file.path:
+                wrong.append(found)
+                found = next(there, None)
+            if found != file.path:
+                wrong.append(file.path)
+                continue
+            found = next(there, None)
+            if not _is(release.folder / file.path, file):
+                wrong.append(file.path)
+        if found is not None:
+            wrong += [found, *there]
+    return tuple(wrong)
 
 
-def _walk(folder: Path) -> Iterator[str]:
-    """The paths of all files and links below ``folder``, without Python's caches."""
-    pending = [""]
-    while pending:
-        below = pending.pop()
-        with os.scandir(folder / below) as entries:
-            for entry in entries:
-                if not entry.is_dir(follow_symlinks=False):
-                    yield below + entry.name
-                elif entry.name != CACHE:
-                    pending.append(f"{below}{entry.name}/")
+def _walk(folder: Path, below: str = "") -> Iterator[str]:
+    """The paths of all files and links below ``folder`` in the order of a tree, without Python's caches."""
+    with os.scandir(folder / below) as entries:
+        found = [entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "") for entry in entries]
+    for name in sorted(found):
+        if not name.endswith("/"):
+            yield below + name
+        elif name != f"{CACHE}/":
+            yield from _walk(folder, below + name)
 
 
 def _is(path: Path, file: TreeFile) -> bool:

@@ -19,16 +19,16 @@ from dagferry_schemas import compression
 from dagferry_schemas.names import short_tree
 from dagferry_storage import disk, unpack
 
-from .releases import Mark, Release, erase
+from .releases import Mark, Marks, erase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from dagferry_schemas.tree import Tree, TreeFile
     from dagferry_schemas.trust import VerifiedTarball
 
-    from .releases import Root
+    from .releases import Release, Root
     from .settings import Durability
 
 FEW: Final = 64
@@ -37,17 +37,32 @@ _SECOND: Final = 1_000_000_000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+class _Known:
+    """The files of a release and their marks, for somebody who asks for paths in the order of a tree."""
+
+    def __init__(self, release: Release | None) -> None:
+        self._files = release.files() if release else iter(())
+        self._present = next(self._files, None)
+
+    def at(self, path: str) -> tuple[TreeFile | None, Mark | None]:
+        """The file of that path and its mark, as far as they are known."""
+        while self._present is not None and self._present[0].path < path:
+            self._present = next(self._files, None)
+        if self._present is None or self._present[0].path != path:
+            return None, None
+        return self._present
+
+
 class _Sink:
     """Decides for each file of a new release: link it to the release before, or write it."""
 
     def __init__(self, before: Release | None, stamp: int, *, sync: bool) -> None:
         self.linked = 0
         self.written = 0
-        self.marks: list[Mark] = []
-        self._before = before
+        self.marks = Marks()
         self._stamp = stamp * 1_000_000
         self._sync = sync
-        self._known = _known_files(before)
+        self._known = _Known(before)
         self._folder = os.open(before.folder, os.O_RDONLY | os.O_DIRECTORY) if before else -1
 
     def close(self) -> None:
@@ -55,7 +70,7 @@ class _Sink:
             os.close(self._folder)
 
     def adopt(self, file: TreeFile, folder: int, name: str) -> bool:
-        known, mark = self._known.get(file.path, (None, None))
+        known, mark = self._known.at(file.path)
         if known != file or mark is None:
             return False
         try:
@@ -67,25 +82,18 @@ class _Sink:
             os.unlink(name, dir_fd=folder)
             return False
         self.linked += 1
-        self.marks.append(mark)
+        self.marks.add(mark)
         return True
 
     def finish(self, file: TreeFile, descriptor: int) -> None:
         os.fchmod(descriptor, 0o555 if file.executable else 0o444)
-        _, mark = self._known.get(file.path, (None, None))
+        _, mark = self._known.at(file.path)
         mtime = _fresh_mtime(self._stamp, mark)
         os.utime(descriptor, ns=(mtime, mtime))
         if self._sync:
             os.fsync(descriptor)
         self.written += 1
-        self.marks.append(Mark.of(os.fstat(descriptor)))
-
-
-def _known_files(release: Release | None) -> Mapping[str, tuple[TreeFile, Mark | None]]:
-    if release is None:
-        return {}
-    marks = release.marks or (None,) * len(release.tree.files)
-    return {file.path: (file, mark) for file, mark in zip(release.tree.files, marks, strict=True)}
+        self.marks.add(Mark.of(os.fstat(descriptor)))
 
 
 def _fresh_mtime(now: int, before: Mark | None) -> int:
@@ -132,8 +140,7 @@ def _fill(
         _stamp_folder(parent, stamp, sync=flushing == "fsync")
     if flushing == "syncfs":
         _syncfs(folder)
-    tree = tarball.tree
-    release = root.add(folder, tree.tree, tree.stored, sink.marks, durable=flushing != "none")
+    release = root.add(folder, tarball.tree.tree, sink.marks, durable=flushing != "none")
     return release, sink.written, sink.linked
 
 
@@ -166,7 +173,8 @@ def mend(
     is moved in by rename, as a new inode: at every moment a file is the damaged one or the right one. Raises `Corrupt`,
     `MachineFault`.
     """
-    expected = {file.path for file in release.tree.files}
+    asked = set(wrong)
+    expected = {file.path for file in release.tree.files if file.path in asked}
     with disk.doing(f"mending {release.folder}"):
         aside = root.new_staging(f"mend-{release.folder.name}")
         good = root.new_staging(release.folder.name)
@@ -191,19 +199,27 @@ def mend(
     return len(back)
 
 
-def marks_of(release: Release) -> list[Mark]:
+def marks_of(release: Release) -> Marks:
     """The marks of a release that was verified just now, as its files are. Raises `OSError`."""
-    return [Mark.of((release.folder / file.path).stat(follow_symlinks=False)) for file in release.tree.files]
+    marks = Marks()
+    for file in release.tree.files:
+        marks.add(Mark.of((release.folder / file.path).stat(follow_symlinks=False)))
+    return marks
 
 
 def _flushing(durability: Durability, tree: Tree, before: Release | None) -> Durability:
     """What ``auto`` comes to: fsync is kinder to the node for a few files, syncfs is much faster for many."""
     if durability != "auto":
         return durability
-    known = _known_files(before)
-    written = sum(1 for file in tree.files if known.get(file.path, (None,))[0] != file)
-    folders = {file.path.rpartition("/")[0] for file in tree.files}
-    return "fsync" if written + len(folders) <= FEW else "syncfs"
+    known = _Known(before)
+    written = 0
+    folders: set[str] = set()
+    for file in tree.files:
+        written += known.at(file.path)[0] != file
+        folders.add(file.path.rpartition("/")[0])
+        if written + len(folders) > FEW:
+            return "syncfs"
+    return "fsync"
 
 
 def _stamp_folder(folder: str | Path, stamp: int, *, sync: bool) -> None:
@@ -230,26 +246,28 @@ def renew(root: Root, release: Release, live: Release | None, *, stamp: int, dur
     the same bytes: an inode may be shared with other releases, and its time is not ours alone. The release has to be
     verified (`releases.find_drift`) and is whole after every step. Raises `MachineFault`.
     """
-    known = _known_files(live)
+    known = _Known(live)
     flushing = _flushing(durability, release.tree, live)
-    marks = dict(zip(release.tree.files, release.marks, strict=False))
+    marks = Marks()
     fresh = 0
     with disk.doing(f"renewing {release.folder}"):
         touched: set[Path] = set()
-        for file in release.tree.files:
-            other, mark = known.get(file.path, (None, None))
+        for file, own in release.files():
+            other, mark = known.at(file.path)
             if other != file:
                 path = release.folder / file.path
                 mtime = _fresh_mtime(stamp * 1_000_000, mark)
-                marks[file] = _replace_inode(path, root, file, mtime, sync=flushing == "fsync")
+                own = _replace_inode(path, root, file, mtime, sync=flushing == "fsync")
                 touched.add(path.parent)
                 fresh += 1
+            if own is not None:
+                marks.add(own)
         for folder in touched:
             _stamp_folder(folder, stamp, sync=flushing == "fsync")
         if flushing == "syncfs":
             _syncfs(release.folder)
         if release.marks:
-            root.write_marks(release.tree, list(marks.values()), durable=durability != "none")
+            root.write_marks(release.tree, marks, durable=durability != "none")
     return fresh
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .git import Repository
-    from .selection import Source
+    from .sources import Source
 
 CONVERSIONS: Final = ("eol", "export-subst", "filter", "ident", "working-tree-encoding")
 
@@ -27,7 +27,8 @@ class Unconverted:
 
 
 def find(repository: Repository, commit: str, sources: Iterable[Source]) -> tuple[Unconverted, ...]:
-    """The sources that a checkout of ``commit`` would convert, in their order."""
-    ordered = list(sources)
-    asked = repository.attributes(commit, [source.entry.path for source in ordered], CONVERSIONS)
-    return tuple(Unconverted(source.path, asked[source.entry.path]) for source in ordered if source.entry.path in asked)
+    """The sources that a checkout of ``commit`` would convert, in their order; ``sources`` are gone through twice."""
+    asked = repository.attributes(commit, (source.entry.path for source in sources), CONVERSIONS)
+    if not asked:
+        return ()
+    return tuple(Unconverted(source.path, asked[source.entry.path]) for source in sources if source.entry.path in asked)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, cast
 from dagferry_schemas.errors import Conflict, MachineFault, Malformed, Unknown, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from types import ModuleType
     from typing import BinaryIO
 
@@ -32,8 +32,10 @@ _SET: Final = {
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_TERMINAL_PROMPT": "0",
 }
+CHUNK: Final = 64 * 1024
 LACKING: Final = -1
 """The size of a blob that this clone does not have."""
+EXECUTABLE: Final = "100755"
 LINK: Final = "120000"
 SUBMODULE: Final = "160000"
 
@@ -55,7 +57,7 @@ class Description:
     distance: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One path of a commit that is not a folder. ``mode`` as git writes it; ``size`` in bytes (0 for a submodule)."""
 
@@ -90,6 +92,10 @@ class Repository:
             strip_newline_in_stdout=False,
         )
         complaint = complaint if isinstance(complaint, str) else complaint.decode("utf-8", "replace")
+        self._check(arguments[0], int(code), complaint, codes)
+        return int(code), output, complaint
+
+    def _check(self, command: str, code: int, complaint: str, codes: Sequence[int]) -> None:
         if "dubious ownership" in complaint:
             raise Usage(
                 f"git does not trust {self.top}: it belongs to another user",
@@ -97,10 +103,23 @@ class Repository:
                 code="unsafe_repository",
             )
         if code not in codes:
-            raise MachineFault(
-                f"git {arguments[0]} failed in {self.top}: {complaint.strip()[:500]}", "see git's message"
-            )
-        return int(code), output, complaint
+            raise MachineFault(f"git {command} failed in {self.top}: {complaint.strip()[:500]}", "see git's message")
+
+    def _records(self, *arguments: str) -> Iterator[bytes]:
+        """What git lists with NULs in between, each as it comes. Raises `MachineFault`."""
+        command = ["git", "-C", str(self.top), *arguments]
+        with (
+            tempfile.TemporaryFile() as said,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said) as process,
+        ):
+            assert process.stdout is not None
+            rest = b""
+            while chunk := process.stdout.read(CHUNK):
+                *records, rest = (rest + chunk).split(b"\0")
+                yield from records
+            code = process.wait()
+            said.seek(0)
+            self._check(arguments[0], code, said.read().decode("utf-8", "replace"), (0,))
 
     def _line(self, *arguments: str) -> str:
         return self._run(*arguments)[1].decode("utf-8", "surrogateescape").rstrip("\n")
@@ -171,22 +190,24 @@ class Repository:
         """Where a symbolic link points."""
         return self._run("cat-file", "blob", entry.object_id)[1].decode("utf-8", "surrogateescape")
 
-    def entries(self, commit: str, root: str = "") -> list[Entry]:
-        """All paths of ``commit`` at or below ``root`` (of the whole commit if empty) that are not folders."""
+    def entries(self, commit: str, root: str = "") -> Iterator[Entry]:
+        """All paths of ``commit`` at or below ``root`` (of the whole commit if empty) that are not folders, in order.
+
+        They come as git finds them. The order is that of the paths' bytes.
+        """
         path = ["--", root] if root else []
-        raw = self._run("ls-tree", "-r", "-z", "-l", "--full-tree", commit, *path)[1]
-        return [_entry(line) for line in raw.split(b"\0") if line]
+        return map(_entry, self._records("ls-tree", "-r", "-z", "-l", "--full-tree", commit, *path))
 
     def dirty(self, root: str) -> bool:
         """Whether the working tree below ``root``, if there is one, has what HEAD has not."""
         return bool(self._run("status", "--porcelain", "-z", "--", root or ".", codes=(0, 128))[1])
 
-    def attributes(self, commit: str, paths: Sequence[str], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    def attributes(self, commit: str, paths: Iterable[str], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Which attributes of ``names`` each path has in ``commit``, as ``name=value``; paths without any are absent.
 
         A temporary index stands for the commit: ``check-attr --source`` came with git 2.40 only.
         """
-        listed = self._run("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)[1].split(b"\0")
+        listed = self._records("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
         if not any(path.rpartition(b"/")[2] == b".gitattributes" for path in listed):
             return {}
         with tempfile.TemporaryDirectory() as scratch:
@@ -199,10 +220,10 @@ class Repository:
         return _attributes(said)
 
     @contextmanager
-    def blobs(self, ids: Sequence[str]) -> Iterator[Blobs]:
+    def blobs(self, ids: Iterable[str]) -> Iterator[Blobs]:
         """The blobs of ``ids``, to be read in that order from one git process."""
         with tempfile.TemporaryFile() as wanted:  # a file, because a pipe that is full both ways would stop both sides
-            wanted.write("".join(f"{one}\n" for one in ids).encode())
+            wanted.writelines(f"{one}\n".encode() for one in ids)
             wanted.seek(0)
             command = ["git", "-C", str(self.top), "cat-file", "--batch", "--buffer"]
             with subprocess.Popen(command, stdin=wanted, stdout=subprocess.PIPE) as process:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .git import Repository
-    from .selection import Source
+    from .sources import Source
 
 MAX_POINTER: Final = 1024
 """Bytes; the LFS specification says that a pointer is smaller."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from dagferry_schemas import compression, plaintar, trust
 from dagferry_schemas.names import digest_of
 from dagferry_schemas.pins import Content, FilesPin, TarballPin
-from dagferry_schemas.tree import TreeFile, encode_files, make_tree
+from dagferry_schemas.tree import TreeFile, TreeWriter
 
 from . import lfs
 from .selection import cannot_pack
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .git import Blobs, Repository
-    from .selection import Source
+    from .sources import Source
 
 FRAME: Final = 1024 * 1024
 """Plain bytes of a frame, on average."""
 MAX_FRAME: Final = 4 * 1024 * 1024
+MAX_CORES: Final = 8
+IN_FLIGHT: Final = 2 * 1024 * 1024
+"""Plain bytes that may be waiting or under compression, for each core: what bounds the memory of a build."""
 
 
 @dataclass(frozen=True)
@@ -43,26 +46,29 @@ class Packed:
 
 
 def pack(repository: Repository, sources: Iterable[Source], tarball: BinaryIO) -> Packed:
-    """Write the tarball of ``sources``, in tree order, to ``tarball``. Raises `Malformed` for Git LFS pointers."""
-    ordered = list(sources)
-    frames = _Frames(tarball)
-    with repository.blobs([source.entry.object_id for source in ordered]) as blobs:
+    """Write the tarball of ``sources`` to ``tarball``. Raises `Malformed` for Git LFS pointers.
+
+    The sources are gone through twice, and come in the order of the tree.
+    """
+    frames, writer = _Frames(tarball), TreeWriter()
+    with repository.blobs(source.entry.object_id for source in sources) as blobs:
         try:
             pointers: list[str] = []
-            files = [_pack_file(source, blobs, frames, pointers) for source in ordered]
+            for source in sources:
+                writer.add(_pack_file(source, blobs, frames, pointers))
             frames.write(plaintar.END)
         finally:
             frames.close()
     if pointers:
         raise cannot_pack(pointers)
-    tree = make_tree(files)
-    stored = compression.compress(encode_files(tree))
+    tree = writer.finish()
+    stored = tree.files.stored
     content = Content(
         tree=tree.digest,
         tarball=TarballPin(frames.sha256, frames.size, plaintar.plain_size(tree)),
         files=FilesPin(digest_of(stored), len(stored), len(tree.files)),
     )
-    return Packed(trust.check_tree(tree, tree.digest, stored), content)
+    return Packed(trust.check_tree(tree, tree.digest), content)
 
 
 def _pack_file(source: Source, blobs: Blobs, frames: _Frames, pointers: list[str]) -> TreeFile:
@@ -88,9 +94,10 @@ class _Frames:
         self._output = output
         self._hash = hashlib.sha256()
         self._plain = bytearray()
-        self._cores = os.cpu_count() or 1
+        self._cores = min(os.cpu_count() or 1, MAX_CORES)
         self._pool = ThreadPoolExecutor(self._cores)
-        self._waiting: deque[Future[bytes]] = deque()
+        self._waiting: deque[tuple[int, Future[bytes]]] = deque()
+        self._in_flight = 0
 
     @property
     def sha256(self) -> str:
@@ -103,23 +110,27 @@ class _Frames:
             self._cut()
 
     def write(self, plain: bytes) -> None:
-        self._plain += plain
-        while len(self._plain) >= MAX_FRAME:
-            self._submit(bytes(self._plain[:MAX_FRAME]))
-            del self._plain[:MAX_FRAME]
+        rest = memoryview(plain)
+        while rest:
+            room = MAX_FRAME - len(self._plain)
+            self._plain += rest[:room]
+            rest = rest[room:]
+            if len(self._plain) == MAX_FRAME:
+                self._cut()
 
     def _cut(self) -> None:
         if self._plain:
-            self._submit(bytes(self._plain))
-            self._plain.clear()
-
-    def _submit(self, plain: bytes) -> None:
-        self._waiting.append(self._pool.submit(compression.compress, plain))
-        self._drain(2 * self._cores)  # so that memory stays flat
+            self._drain(self._cores * IN_FLIGHT - len(self._plain))
+            self._waiting.append((len(self._plain), self._pool.submit(compression.compress, self._plain)))
+            self._in_flight += len(self._plain)
+            self._plain = bytearray()
 
     def _drain(self, most: int) -> None:
-        while len(self._waiting) > most:
-            frame = self._waiting.popleft().result()
+        """Write what is done, and wait until no more than ``most`` plain bytes are being compressed."""
+        while self._waiting and (self._in_flight > most or self._waiting[0][1].done()):
+            size, compressed = self._waiting.popleft()
+            frame = compressed.result()
+            self._in_flight -= size
             self._hash.update(frame)
             self.size += len(frame)
             self._output.write(frame)

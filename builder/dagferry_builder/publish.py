@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from dagferry_schemas import compression, fields, layout, plaintar, trust
-from dagferry_schemas.errors import Conflict, Corrupt, DagferryError
+from dagferry_schemas.errors import Conflict, Corrupt, DagferryError, Malformed
 from dagferry_schemas.names import digest_of
 from dagferry_schemas.pins import Content, FilesPin, Pin, TarballPin
-from dagferry_schemas.tree import MAX_LINE, encode_files
+from dagferry_schemas.tree import MAX_LINE, read_files
 from dagferry_storage import disk, published, unpack
 from dagferry_storage.probe import probe
 from dagferry_storage.published import Published
@@ -138,22 +138,17 @@ def _digest_file(file: BinaryIO) -> str:
 
 def _adopt_files(store: Store, bundle: str, files: trust.VerifiedTree) -> FilesPin:
     key = layout.files(bundle, files.tree.digest)
-    plain = encode_files(files.tree)
-    limit = len(files.tree.files) * MAX_LINE
-    stored = store.read(key, limit=limit + 1024).body
+    stored = store.read(key, limit=len(files.tree.files) * MAX_LINE + 1024).body
     try:
-        same = compression.decompress(stored, key, limit=limit) == plain
-    except Corrupt as error:
+        trust.check_tree(read_files(stored, key, limit=len(files.tree.files) * MAX_LINE), files.tree.digest)
+    except (Corrupt, Malformed) as error:
         raise _spoiled(store, key, error) from None
-    if not same:
-        raise _spoiled(store, key, None)
     return FilesPin(digest_of(stored), len(stored), len(files.tree.files))
 
 
-def _spoiled(store: Store, key: str, error: DagferryError | None) -> Corrupt:
-    because = f": {error.message}" if error else ""
+def _spoiled(store: Store, key: str, error: DagferryError) -> Corrupt:
     return Corrupt(
-        f"{key} in {store.url} is not the content that its name promises{because}",
+        f"{key} in {store.url} is not the content that its name promises: {error.message}",
         "somebody spoiled it: remove that object, find out who wrote it, and publish again",
         code="spoiled_content",
     )

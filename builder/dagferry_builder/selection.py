@@ -8,14 +8,15 @@ folder's files packed below the link's path; one that leaves the commit, dangles
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from dagferry_schemas import paths
 from dagferry_schemas.errors import Malformed, Usage
 
 from . import lfs
-from .git import LACKING, LINK, SUBMODULE
+from .git import EXECUTABLE, LACKING, LINK, SUBMODULE
+from .sources import Source, Sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,15 +25,6 @@ if TYPE_CHECKING:
 
 MAX_HOPS: Final = 40
 SHOWN_PROBLEMS: Final = 50
-
-
-@dataclass(frozen=True)
-class Source:
-    """One file to pack: its path in the tree, and where its bytes are."""
-
-    path: str
-    executable: bool
-    entry: Entry
 
 
 @dataclass(frozen=True)
@@ -47,7 +39,7 @@ class LeftOut:
 class Selected:
     """What was selected, in the order of the tree."""
 
-    sources: tuple[Source, ...]
+    sources: Sources
     left_out: tuple[LeftOut, ...]
 
 
@@ -71,12 +63,14 @@ def select(repository: Repository, commit: str, selection: Selection) -> Selecte
             "set `root` of the bundle in dagferry.toml to the folder that holds the DAGs, and commit it",
             code="empty_tree",
         )
-    problems = found.problems + paths.find_problems(source.path for source in found.sources)
+    check = paths.PathCheck()
+    for source in found.sources:
+        check.take(source.path)
+    problems = found.problems + check.problems
     if problems:
         # Packing would find these; looked for here too, so that one run shows everything.
         raise cannot_pack(problems + lfs.find(repository, found.sources))
-    ordered = sorted(found.sources, key=lambda source: source.path.encode("utf-8", "surrogateescape"))
-    return Selected(tuple(ordered), tuple(found.left_out))
+    return Selected(found.sources, tuple(found.left_out))
 
 
 def cannot_pack(problems: Sequence[str]) -> Malformed:
@@ -90,50 +84,46 @@ def cannot_pack(problems: Sequence[str]) -> Malformed:
     )
 
 
-@dataclass
-class _Found:
-    sources: list[Source] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-
 class _Refused(Exception):
     """A link that cannot be followed."""
 
 
 class _Walk:
+    """One walk through a commit, and what it found."""
+
     def __init__(self, repository: Repository, commit: str) -> None:
+        self.sources = Sources()
+        self.left_out: list[LeftOut] = []
+        self.problems: list[str] = []
         self._repository = repository
         self._commit = commit
-        self._found = _Found()
         self._whole: _Commit | None = None
 
-    def walk(self, root: str) -> _Found:
+    def walk(self, root: str) -> _Walk:
         prefix = root + "/" if root else ""
-        entries = self._repository.entries(self._commit, root)
-        if len(entries) == 1 and entries[0].path == root:  # the root itself is a link
-            self._take(entries[0], "", ())
-        else:
-            for entry in entries:
-                self._take(entry, entry.path[len(prefix) :], ())
-        return self._found
+        for entry in self._repository.entries(self._commit, root):
+            path = "" if entry.path == root else entry.path[len(prefix) :]  # the root itself may be a link
+            self._take(entry, path, ())
+        self.sources.close()
+        return self
 
     def _take(self, entry: Entry, path: str, inside: tuple[str, ...]) -> None:
         if entry.mode == SUBMODULE:
-            self._found.left_out.append(LeftOut(path or entry.path, "submodule"))
+            self.left_out.append(LeftOut(path or entry.path, "submodule"))
         elif entry.mode == LINK:
             try:
                 self._follow(entry, path, inside)
             except _Refused as refused:
                 target = self._repository.link_target(entry)
-                self._found.problems.append(f"{path or entry.path!r} is a link to {target!r}, {refused}")
+                self.problems.append(f"{path or entry.path!r} is a link to {target!r}, {refused}")
         elif path and entry.size == LACKING:
-            self._found.problems.append(
+            self.problems.append(
                 f"{path!r} has content that this clone lacks: `git fetch --refetch --no-filter` in a partial clone, "
                 "`git fsck` in a damaged one"
             )
         elif path:
-            self._found.sources.append(Source(path, entry.mode == "100755", entry))
+            source = Source(path, entry.mode == EXECUTABLE, entry)
+            (self.sources.add_linked if inside else self.sources.add)(source)
 
     def _follow(self, entry: Entry, path: str, inside: tuple[str, ...]) -> None:
         whole = self._whole_commit()
@@ -142,7 +132,7 @@ class _Walk:
         if file is not None:
             if not path:
                 raise _Refused("which is a file: the root has to be a folder")
-            self._take(file, path, inside)
+            self._take(file, path, (*inside, entry.path))
             return
         folder = target + "/" if target else ""
         if entry.path in inside or entry.path.startswith(folder):
@@ -153,7 +143,7 @@ class _Walk:
 
     def _whole_commit(self) -> _Commit:
         if self._whole is None:
-            self._whole = _Commit(self._repository, self._repository.entries(self._commit))
+            self._whole = _Commit(self._repository, list(self._repository.entries(self._commit)))
         return self._whole
 
 

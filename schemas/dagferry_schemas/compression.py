@@ -20,22 +20,44 @@ if TYPE_CHECKING:
 LEVEL: Final = 3
 MAX_WINDOW: Final = 8 * 1024 * 1024
 """Bytes of history that a reader is willing to keep."""
+SMALL_WINDOW_LOG: Final = 17
+"""Of what is made piece by piece: lists, where what repeats is near. As a power of two, in bytes."""
 CHUNK: Final = 256 * 1024
 
 
-def compress(plain: bytes) -> bytes:
+def compress(plain: bytes | bytearray) -> bytes:
     """``plain`` as one frame."""
     return zstandard.ZstdCompressor(level=LEVEL).compress(plain)
 
 
-def plain_chunks(source: BinaryIO, what: str) -> Iterator[bytes]:
-    """The plain bytes of the frames in ``source``, in chunks of at most 256 KiB. Raises `Corrupt`.
+class Compressor:
+    """Makes one frame of plain bytes that come piece by piece, within about a megabyte of memory."""
 
+    def __init__(self) -> None:
+        settings = zstandard.ZstdCompressionParameters.from_level(LEVEL, window_log=SMALL_WINDOW_LOG)
+        self._frame = zstandard.ZstdCompressor(compression_params=settings).compressobj()
+        self._pieces: list[bytes] = []
+
+    def add(self, plain: bytes) -> None:
+        """Take the next plain bytes."""
+        self._pieces.append(self._frame.compress(plain))
+
+    def finish(self) -> bytes:
+        """The frame."""
+        self._pieces.append(self._frame.flush())
+        return b"".join(self._pieces)
+
+
+def plain_chunks(source: BinaryIO, what: str, *, limit: int | None = None) -> Iterator[bytes]:
+    """The plain bytes of the frames in ``source``, in chunks of at most 256 KiB.
+
+    Raises `Corrupt`, also before more than ``limit`` bytes are given away.
     A stream that breaks off inside a frame ends early without a complaint of its own: the caller knows how many plain
     bytes there have to be.
     """
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
     with decompressor.stream_reader(source, read_across_frames=True, closefd=False) as reader:
+        total = 0
         while True:
             try:
                 chunk = reader.read(CHUNK)
@@ -43,14 +65,12 @@ def plain_chunks(source: BinaryIO, what: str) -> Iterator[bytes]:
                 raise Corrupt(f"{what}: not a zstd stream that can be read: {error}") from None
             if not chunk:
                 return
+            total += len(chunk)
+            if limit is not None and total > limit:
+                raise Corrupt(f"{what}: more than {limit} bytes when decompressed")
             yield chunk
 
 
 def decompress(raw: bytes, what: str, *, limit: int) -> bytes:
     """All plain bytes of ``raw``, at most ``limit`` of them. Raises `Corrupt`."""
-    found = bytearray()
-    for chunk in plain_chunks(io.BytesIO(raw), what):
-        found += chunk
-        if len(found) > limit:
-            raise Corrupt(f"{what}: more than {limit} bytes when decompressed")
-    return bytes(found)
+    return b"".join(plain_chunks(io.BytesIO(raw), what, limit=limit))

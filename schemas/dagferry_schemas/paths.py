@@ -13,7 +13,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Sequence
 
 MAX_PATH_BYTES: Final = 512
 MAX_COMPONENT_BYTES: Final = 255
@@ -47,40 +47,74 @@ def problem_of(path: str) -> str | None:
 
 def find_problems(paths: Iterable[str]) -> list[str]:
     """Everything that keeps ``paths`` from being one tree, as sentences that name the paths; empty if it can be."""
-    files = list(paths)
-    alone = {path: f"{path!r} {problem}" for path in files if (problem := problem_of(path)) is not None}
-    return [*alone.values(), *_between([path for path in files if path not in alone])]
+    check = PathCheck()
+    for path in sorted(paths):  # the order of code points is that of the bytes in UTF-8
+        check.take(path)
+    return check.problems
 
 
-def _between(files: list[str]) -> Iterator[str]:
-    seen: dict[str, str] = {}
-    folders: set[str] = set()
-    for path in files:
-        for folder in _folders_of(path):
-            if folder in folders:
-                break
-            folders.add(folder)
-            yield from _claim(seen, folder)
-    for path in files:
-        if path in folders:
-            yield f"{path!r} is both a file and a folder"
-        elif seen.get(_confusable(path)) == path:
-            yield f"{path!r} appears twice"
+class PathCheck:
+    """Looks at the paths of a tree one after the other, in the order of their bytes, and gathers what is wrong.
+
+    In that order all that is below a folder comes in one piece. So only the names in the folders on the way to the
+    present path are kept, however many files there are.
+    """
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self._last = ""
+        self._parent = ""
+        self._parents: list[str] = []
+        self._names: list[dict[str, str]] = [{}]
+        """The names that were seen in the top folder and in each of ``_parents``, by their confusable form."""
+
+    def take(self, path: str) -> bool:
+        """Look at the next path; whether it can be in a tree by itself.
+
+        Raises `ValueError` if it is out of order; paths that cannot be in a tree have none.
+        """
+        problem = problem_of(path)
+        if problem is not None:
+            self.problems.append(f"{path!r} {problem}")
+            return False
+        if path == self._last:
+            self.problems.append(f"{path!r} appears twice")
+            return True
+        if path < self._last:
+            raise ValueError(f"{path!r} comes after {self._last!r}")
+        parent, _, name = path.rpartition("/")
+        if parent != self._parent:
+            self._enter(parent)
+        self._claim(name)
+        self._last = path
+        return True
+
+    def _enter(self, parent: str) -> None:
+        wanted = parent.split("/") if parent else []
+        shared = shared_length(self._parents, wanted)
+        del self._parents[shared:], self._names[shared + 1 :]
+        for name in wanted[shared:]:
+            self._claim(name)
+            self._parents.append(name)
+            self._names.append({})
+        self._parent = parent
+
+    def _claim(self, name: str) -> None:
+        other = self._names[-1].get(_confusable(name))
+        if other is None:
+            self._names[-1][_confusable(name)] = name
+            return
+        before, here = ("/".join([*self._parents, one]) for one in (other, name))
+        if before == here:  # a file comes before what is below a folder of its name
+            self.problems.append(f"{here!r} is both a file and a folder")
         else:
-            yield from _claim(seen, path)
+            self.problems.append(f"{before!r} and {here!r} differ only in letter case or Unicode form")
 
 
-def _folders_of(path: str) -> Iterator[str]:
-    while (cut := path.rfind("/")) > 0:
-        path = path[:cut]
-        yield path
+def shared_length(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many components two paths have in common from their beginning."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def _claim(seen: dict[str, str], path: str) -> Iterator[str]:
-    other = seen.setdefault(_confusable(path), path)
-    if other != path:
-        yield f"{other!r} and {path!r} differ only in letter case or Unicode form"
-
-
-def _confusable(path: str) -> str:
-    return path.lower() if path.isascii() else unicodedata.normalize("NFC", path.casefold())
+def _confusable(name: str) -> str:
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name.casefold())

@@ -24,7 +24,7 @@ def header(file: TreeFile) -> bytes:
     """All that stands before the body of ``file``: its ustar header, after a pax header where the path needs one."""
     path = file.path.encode()
     mode = b"0000755" if file.executable else b"0000644"
-    if file.path.isascii() and len(path) <= _NAME_BYTES:
+    if _is_plain(file.path):
         return _ustar(path, mode, file.size, b"0")
     short = hashlib.sha256(path).hexdigest()[:12].encode()
     record = _pax_record(path)
@@ -43,7 +43,16 @@ def padding(size: int) -> bytes:
 
 def plain_size(tree: Tree) -> int:
     """The length of the canonical plain tar of ``tree``, in bytes."""
-    return sum(len(header(file)) + file.size + -file.size % BLOCK for file in tree.files) + len(END)
+    return sum(_header_size(file) + file.size + -file.size % BLOCK for file in tree.files) + len(END)
+
+
+def _is_plain(path: str) -> bool:
+    """Whether a ustar header alone can carry ``path``."""
+    return path.isascii() and len(path) <= _NAME_BYTES
+
+
+def _header_size(file: TreeFile) -> int:
+    return BLOCK if _is_plain(file.path) else len(header(file))
 
 
 def _pax_record(path: bytes) -> bytes:

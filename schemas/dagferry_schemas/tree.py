@@ -16,15 +16,16 @@ the compression or the machine. Changing one file re-hashes the file's folders o
 from __future__ import annotations
 
 import hashlib
+import io
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
-from . import paths
+from . import compression, paths
 from .errors import Malformed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator
 
 TREE_PREFIX: Final = b"dagferry tree 1\n"
 MAX_FILE_SIZE: Final = 8 * 1024**3 - 1
@@ -47,93 +48,208 @@ class TreeFile:
     sha256: str
 
 
+class FileList:
+    """The files of a tree in canonical order, kept compressed as they are stored and decoded anew for each look.
+
+    So a tree costs some 40 bytes of memory a file (a digest cannot be compressed) and not some 400.
+    """
+
+    def __init__(self, stored: bytes, count: int) -> None:
+        self.stored = stored
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[TreeFile]:
+        return (_to_file(*line.decode().split(" ", 3)) for line in _lines(self.plain()))
+
+    def plain(self) -> Iterator[bytes]:
+        """The plain bytes of the list, in chunks."""
+        return compression.plain_chunks(io.BytesIO(self.stored), "file list")
+
+
 @dataclass(frozen=True)
 class Tree:
-    """The files of a tree in canonical order, and its digest. Made by `make_tree`, which checks both."""
+    """The files of a tree in canonical order, and its digest. Made by `TreeWriter` and `read_files`, which check both.
 
-    files: tuple[TreeFile, ...]
+    ``size`` is the sum of the file sizes, in bytes. Trees of one digest are equal, however their lists are compressed.
+    """
+
+    files: FileList = field(compare=False)
     digest: str
-
-    @property
-    def size(self) -> int:
-        """The sum of the file sizes, in bytes."""
-        return sum(file.size for file in self.files)
+    size: int
 
 
-_Entry: TypeAlias = "TreeFile | dict[str, _Entry]"
+class TreeWriter:
+    """Makes a tree of files that come one after the other, in the order of their paths' bytes."""
+
+    def __init__(self) -> None:
+        self._check = _TreeCheck()
+        self._list = compression.Compressor()
+
+    def add(self, file: TreeFile) -> None:
+        """Take the next file. Raises `ValueError` if it is out of order."""
+        if self._check.add(file):
+            self._list.add(_line(file))
+
+    def finish(self) -> Tree:
+        """The tree. Raises `Malformed` with every problem if the files cannot be one."""
+        return self._check.tree(self._list.finish())
 
 
 def make_tree(files: Iterable[TreeFile]) -> Tree:
     """The tree of ``files``, in any order. Raises `Malformed` with every problem if they cannot be one tree."""
-    ordered = tuple(sorted(files, key=lambda file: file.path.encode("utf-8", "surrogatepass")))
-    problems = paths.find_problems(file.path for file in ordered)
-    problems += [f"{file.path!r} has 8 GiB or more" for file in ordered if file.size > MAX_FILE_SIZE]
-    if not ordered:
-        problems.append("there are no files in it")
-    if len(ordered) > MAX_FILES:
-        problems.append(f"it has {len(ordered)} files, at most {MAX_FILES} are allowed")
-    if problems:
-        raise Malformed("this cannot be a tree: " + "; ".join(problems))
-    return Tree(ordered, tree_digest(ordered))
+    writer = TreeWriter()
+    for file in sorted(files, key=lambda file: file.path):
+        writer.add(file)
+    return writer.finish()
 
 
 def encode_files(tree: Tree) -> bytes:
     """The file list of ``tree``."""
-    return "".join(
-        f"{'0755' if file.executable else '0644'} {file.size} {file.sha256} {file.path}\n" for file in tree.files
-    ).encode()
+    return b"".join(tree.files.plain())
 
 
 def decode_files(raw: bytes) -> Tree:
     """The tree that the file list ``raw`` describes. Raises `Malformed` with the first bad line, or every bad path."""
-    try:
-        lines = raw.decode("utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise Malformed(f"file list: not UTF-8 at byte {error.start}") from None
-    if lines.pop() != "":
+    return _read([raw], compression.compress(raw))
+
+
+def read_files(stored: bytes, what: str, *, limit: int) -> Tree:
+    """The tree of a file list as it is ``stored``, of at most ``limit`` plain bytes. Raises `Corrupt`, `Malformed`."""
+    return _read(compression.plain_chunks(io.BytesIO(stored), what, limit=limit), stored)
+
+
+def tree_digest(files: Iterable[TreeFile]) -> str:
+    """The digest of the tree of ``files`` (valid, in any order), as ``sha256:<hex>``."""
+    folders = _FolderDigests()
+    for file in sorted(files, key=lambda file: file.path):
+        folders.add(file)
+    return folders.finish()
+
+
+def _read(plain: Iterable[bytes], stored: bytes) -> Tree:
+    check = _TreeCheck()
+    last = ""
+    for number, line in enumerate(_lines(plain), 1):
+        file = _decode_line(number, line)
+        if file.path < last:
+            raise Malformed(f"file list, line {number}: the lines are not in the order of their paths")
+        last = file.path
+        check.add(file)
+    return check.tree(stored)
+
+
+def _lines(plain: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines without their ends. Raises `Malformed` for a last one without an end, or one that is too long."""
+    rest = b""
+    for chunk in plain:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+        if len(rest) > MAX_LINE:
+            raise Malformed(f"file list: a line has more than {MAX_LINE} bytes")
+    if rest:
         raise Malformed("file list: the last line has no end")
-    tree = make_tree(_decode_line(number, line) for number, line in enumerate(lines, 1))
-    if encode_files(tree) != raw:
-        raise Malformed("file list: the lines are not in the order of their paths")
-    return tree
 
 
-def _decode_line(number: int, line: str) -> TreeFile:
-    match = _LINE.fullmatch(line)
+def _decode_line(number: int, line: bytes) -> TreeFile:
+    try:
+        match = _LINE.fullmatch(line.decode())
+    except UnicodeDecodeError as error:
+        raise Malformed(f"file list, line {number}: not UTF-8 at byte {error.start}") from None
     if match is None:
-        raise Malformed(f"file list, line {number}: not '<mode> <size> <sha256> <path>': {line[:80]!r}")
-    mode, size, sha256, path = match.groups()
+        raise Malformed(f"file list, line {number}: not '<mode> <size> <sha256> <path>': {line[:80].decode()!r}")
+    return _to_file(*match.groups())
+
+
+def _to_file(mode: str, size: str, sha256: str, path: str) -> TreeFile:
     return TreeFile(path, mode == "0755", int(size), sha256)
 
 
-def tree_digest(files: Sequence[TreeFile]) -> str:
-    """The digest of the tree of ``files`` (valid, in any order), as ``sha256:<hex>``."""
-    top: dict[str, _Entry] = {}
-    folders: dict[str, dict[str, _Entry]] = {"": top}
-    for file in files:
-        folder, _, name = file.path.rpartition("/")
-        _folder(folders, folder)[name] = file
-    return "sha256:" + _hash_folder(top)[1]
+def _line(file: TreeFile) -> bytes:
+    return f"{'0755' if file.executable else '0644'} {file.size} {file.sha256} {file.path}\n".encode()
 
 
-def _folder(folders: dict[str, dict[str, _Entry]], path: str) -> dict[str, _Entry]:
-    found = folders.get(path)
-    if found is None:
-        parent, _, name = path.rpartition("/")
-        found = folders[path] = {}
-        _folder(folders, parent)[name] = found
-    return found
+class _TreeCheck:
+    """What every tree goes through, file by file: are they one tree, and what is its digest?"""
+
+    def __init__(self) -> None:
+        self._paths = paths.PathCheck()
+        self._folders = _FolderDigests()
+        self._too_large: list[str] = []
+        self._count = 0
+        self._size = 0
+
+    def add(self, file: TreeFile) -> bool:
+        """Take the next file; whether it can be in a tree by itself."""
+        self._count += 1
+        self._size += file.size
+        if file.size > MAX_FILE_SIZE:
+            self._too_large.append(f"{file.path!r} has 8 GiB or more")
+        if not self._paths.take(file.path):
+            return False
+        self._folders.add(file)
+        return True
+
+    def tree(self, stored: bytes) -> Tree:
+        """The tree, whose file list is ``stored``."""
+        problems = [*self._paths.problems, *self._too_large]
+        if not self._count:
+            problems.append("there are no files in it")
+        if self._count > MAX_FILES:
+            problems.append(f"it has {self._count} files, at most {MAX_FILES} are allowed")
+        if problems:
+            raise Malformed("this cannot be a tree: " + "; ".join(problems))
+        return Tree(FileList(stored, self._count), self._folders.finish(), self._size)
 
 
-def _hash_folder(entries: dict[str, _Entry]) -> tuple[int, str]:
-    total = 0
-    hashed = hashlib.sha256(TREE_PREFIX)
-    for name, entry in sorted((name.encode(), entry) for name, entry in entries.items()):
-        if isinstance(entry, TreeFile):
-            kind, size, digest = ("f x" if entry.executable else "f -"), entry.size, entry.sha256
-        else:
-            kind = "d -"
-            size, digest = _hash_folder(entry)
-        hashed.update(f"{kind} {size} {digest} ".encode() + name + b"\n")
-        total += size
-    return total, hashed.hexdigest()
+class _Folder:
+    """A folder that is still open: the entries so far, and the sum of their sizes."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.size = 0
+        self._entries: list[tuple[bytes, bytes]] = []
+
+    def add(self, kind: str, size: int, digest: str, name: str) -> None:
+        raw = name.encode()
+        self._entries.append((raw, f"{kind} {size} {digest} ".encode() + raw + b"\n"))
+        self.size += size
+
+    def digest(self) -> str:
+        hashed = hashlib.sha256(TREE_PREFIX)
+        for _, line in sorted(self._entries):  # a folder's own place is not where its files came
+            hashed.update(line)
+        return hashed.hexdigest()
+
+
+class _FolderDigests:
+    """The Merkle tree, in one pass over files in order: a folder is hashed when the first path beyond it comes."""
+
+    def __init__(self) -> None:
+        self._parent = ""
+        self._open = [_Folder("")]
+
+    def add(self, file: TreeFile) -> None:
+        parent, _, name = file.path.rpartition("/")
+        if parent != self._parent:
+            self._enter(parent)
+        self._open[-1].add("f x" if file.executable else "f -", file.size, file.sha256, name)
+
+    def _enter(self, parent: str) -> None:
+        wanted = parent.split("/") if parent else []
+        shared = paths.shared_length([folder.name for folder in self._open[1:]], wanted)
+        self._leave(shared)
+        self._open += [_Folder(name) for name in wanted[shared:]]
+        self._parent = parent
+
+    def _leave(self, depth: int) -> None:
+        while len(self._open) > depth + 1:
+            folder = self._open.pop()
+            self._open[-1].add("d -", folder.size, folder.digest(), folder.name)
+
+    def finish(self) -> str:
+        """The digest of the top folder."""
+        self._leave(0)
+        return "sha256:" + self._open[0].digest()

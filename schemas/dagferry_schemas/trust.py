@@ -29,13 +29,13 @@ import hashlib
 from dataclasses import InitVar, dataclass
 from typing import TYPE_CHECKING, Final
 
-from . import compression, plaintar
+from . import plaintar
 from .dsse import RECORD_TYPE, Envelope
 from .errors import Corrupt, Malformed, Untrusted
 from .layout import MAX_DOCUMENT
 from .names import digest_of
 from .record import Record, check_chain
-from .tree import MAX_LINE, Tree, decode_files
+from .tree import MAX_LINE, Tree, read_files
 from .version import Version
 
 if TYPE_CHECKING:
@@ -77,11 +77,15 @@ class VerifiedTree:
     """A tree whose file list passed rules 7 and 8."""
 
     tree: Tree
-    stored: bytes
     seal: InitVar[object]  # not kept: neither `dataclasses.replace` nor a look at another value gets hold of it
 
     def __post_init__(self, seal: object) -> None:
         _check_seal(seal)
+
+    @property
+    def stored(self) -> bytes:
+        """The file list, as it is stored."""
+        return self.tree.files.stored
 
 
 @dataclass(frozen=True)
@@ -180,17 +184,17 @@ def accept_files(stored: bytes, content: Content) -> VerifiedTree:
     """The tree whose file list is ``stored``, if rules 7 and 8 let it pass. Raises `Corrupt` or `Malformed`."""
     what = f"file list of tree {content.tree}"
     check_stored(stored, content.files, what)
-    tree = decode_files(compression.decompress(stored, what, limit=content.files.count * MAX_LINE))
+    tree = read_files(stored, what, limit=content.files.count * MAX_LINE)
     if len(tree.files) != content.files.count:
         raise Corrupt(f"{what}: {len(tree.files)} files instead of {content.files.count}")
-    return check_tree(tree, content.tree, stored)
+    return check_tree(tree, content.tree)
 
 
-def check_tree(tree: Tree, digest: str, stored: bytes) -> VerifiedTree:
-    """``tree``, if it is the tree of that digest (rule 8); ``stored`` is its file list. Raises `Corrupt`."""
+def check_tree(tree: Tree, digest: str) -> VerifiedTree:
+    """``tree``, if it is the tree of that digest (rule 8). Raises `Corrupt`."""
     if tree.digest != digest:
         raise Corrupt(f"file list of tree {digest}: it describes the tree {tree.digest}")
-    return VerifiedTree(tree, stored, _SEAL)
+    return VerifiedTree(tree, _SEAL)
 
 
 class TarballCheck:

@@ -12,7 +12,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from dagferry_schemas import compression, plaintar
+from dagferry_schemas import compression, paths, plaintar
 from dagferry_schemas.errors import Corrupt, Malformed
 from dagferry_schemas.trust import VerifiedTarball
 
@@ -139,29 +139,21 @@ class _Folders:
     def __init__(self, top: int) -> None:
         self._names: list[str] = []
         self._open: list[int] = [top]
-        self._made: set[tuple[str, ...]] = set()
 
     def of(self, path: str) -> tuple[int, str]:
         *parents, name = path.split("/")
-        shared = 0
-        while shared < min(len(parents), len(self._names)) and parents[shared] == self._names[shared]:
-            shared += 1
+        shared = paths.shared_length(self._names, parents)
         self._leave(shared)
         for parent in parents[shared:]:
             self._enter(parent)
         return self._open[-1], name
 
     def _enter(self, name: str) -> None:
-        place = (*self._names, name)
-        fresh = place not in self._made
-        if fresh:
-            os.mkdir(name, 0o755, dir_fd=self._open[-1])
+        os.mkdir(name, 0o755, dir_fd=self._open[-1])  # all that is below a folder comes in one piece: it is new
         descriptor = os.open(name, _FOLDER, dir_fd=self._open[-1])
         self._open.append(descriptor)
         self._names.append(name)
-        if fresh:
-            os.fchmod(descriptor, 0o755)  # whatever the umask is
-            self._made.add(place)
+        os.fchmod(descriptor, 0o755)  # whatever the umask is
 
     def _leave(self, depth: int) -> None:
         while len(self._names) > depth:

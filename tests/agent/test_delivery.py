@@ -539,12 +539,14 @@ class BelievesAnyInode(Root):
     """Planted: unchanged files are linked without looking whether they were edited."""
 
     def find(self, short: str):  # type: ignore[no-untyped-def]  # noqa: ANN201
-        from dagferry_agent.releases import Mark
+        from dagferry_agent.releases import Mark, Marks
 
         release = super().find(short)
         if release is None:
             return None
-        marks = tuple(Mark.of((release.folder / file.path).stat()) for file in release.tree.files)
+        marks = Marks()
+        for file in release.tree.files:
+            marks.add(Mark.of((release.folder / file.path).stat()))
         return replace(release, marks=marks)
 
 

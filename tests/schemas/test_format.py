@@ -63,7 +63,7 @@ def test_example_header_is_the_one_that_dagferry_makes() -> None:
         offset, text = line.split(maxsplit=1)
         piece = json.loads(text).encode()
         header[int(offset) : int(offset) + len(piece)] = piece
-    assert bytes(header) == plaintar.header(made().files[-1])
+    assert bytes(header) == plaintar.header(list(made().files)[-1])
 
 
 def test_example_plain_tar_is_the_one_that_dagferry_makes() -> None:

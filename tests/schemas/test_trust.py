@@ -194,7 +194,7 @@ def test_rule_9_refuses_too_many_bytes_as_soon_as_they_come() -> None:
 def test_verified_values_cannot_be_made_elsewhere() -> None:
     made = verified_tree()
     _, _, content = golden.packed()
-    checks.check_sealed(lambda seal: VerifiedTree(made.tree, made.stored, seal))
+    checks.check_sealed(lambda seal: VerifiedTree(made.tree, seal))
     checks.check_sealed(lambda seal: VerifiedTarball(made, content.tarball, seal))
 
 

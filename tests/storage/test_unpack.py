@@ -15,7 +15,7 @@ from dagferry_schemas import compression, plaintar, trust
 from dagferry_schemas.errors import Corrupt, DagferryError, MachineFault, Malformed
 from dagferry_schemas.names import digest_of
 from dagferry_schemas.pins import TarballPin
-from dagferry_schemas.tree import Tree, TreeFile, encode_files, make_tree
+from dagferry_schemas.tree import Tree, TreeFile, make_tree
 from dagferry_storage import unpack
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def plain_of(files: Mapping[str, bytes]) -> bytes:
 
 def pinned(tree: Tree, stored: bytes) -> trust.VerifiedTarball:
     """What trust says of ``stored`` when its pin is right: the publisher may have lied about everything inside."""
-    verified = trust.check_tree(tree, tree.digest, encode_files(tree))
+    verified = trust.check_tree(tree, tree.digest)
     check = trust.TarballCheck(verified, TarballPin(digest_of(stored), len(stored), plaintar.plain_size(tree)))
     check.update(stored)
     return check.finish()
