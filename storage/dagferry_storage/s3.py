@@ -7,14 +7,17 @@
   only after an answer which says that it was not done (409 ConditionalRequestConflict, 503 SlowDown).
 * Checksums that Amazon adds by default break other servers, and their answers break boto3: with an endpoint of one's
   own they are sent and checked only where required. What is read is checked against its pins in any case.
+* What is larger than a request may be is sent in parts (`s3_parts`).
 * One client, and with it one pool of connections, per store; it is made on first use and shared by all threads.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import boto3
@@ -23,7 +26,9 @@ from botocore.config import Config
 
 from dagferry_schemas.errors import DagferryError, DeliveryFailed, Forbidden, Usage
 
+from . import s3_parts
 from .retrying import NotDone, Passing, attempt
+from .s3_parts import Parts
 from .store import Absent, Exists, Missing, Stored, Superseded, TooLarge
 
 if TYPE_CHECKING:
@@ -74,8 +79,9 @@ class S3Address:
 class S3Store:
     """The `Store` protocol on S3. Credentials, profile and region come from where boto3 looks for them."""
 
-    def __init__(self, address: S3Address) -> None:
+    def __init__(self, address: S3Address, parts: Parts | None = None) -> None:
         self._address = address
+        self._parts = parts or Parts()
         self._made = threading.Lock()
         self._client_made: Any = None
         self._identity = "no credentials"
@@ -141,17 +147,40 @@ class S3Store:
 
     def create(self, key: str, body: bytes | BinaryIO) -> str:
         """Store a new object and return its token. Raises `Exists`."""
-        start = 0 if isinstance(body, bytes) else body.tell()
+        try:
+            if isinstance(body, bytes):
+                return attempt(lambda: self._put(key, body, {"IfNoneMatch": "*"}), again_after=NotDone)
+            token = self._create_from(key, body)
+        except _Refused:
+            token = None
+        if token is None:
+            raise Exists(f"store {self.url}: {key} is there already", "it was not touched")
+        return token
+
+    def _create_from(self, key: str, file: BinaryIO) -> str | None:
+        start = file.tell()
+        large = file.seek(0, os.SEEK_END) - start > self._parts.beyond
+        file.seek(start)
+        if large:
+            return s3_parts.upload(partial(self._ask, key), file, self._parts, partial(self._exists, key))
 
         def put() -> str:
-            if not isinstance(body, bytes):
-                body.seek(start)
-            return self._put(key, body, {"IfNoneMatch": "*"})
+            file.seek(start)
+            return self._put(key, file, {"IfNoneMatch": "*"})
 
+        return attempt(put, again_after=NotDone)
+
+    def _ask(self, key: str, method: str, **options: Any) -> dict[str, Any]:  # noqa: ANN401 (boto3's options)
+        with self._telling("write", key):
+            answer: dict[str, Any] = getattr(self._client, method)(**self._name(key), **options)
+        return answer
+
+    def _exists(self, key: str) -> bool:
         try:
-            return attempt(put, again_after=NotDone)
-        except _Refused:
-            raise Exists(f"store {self.url}: {key} is there already", "it was not touched") from None
+            attempt(lambda: self._ask(key, "head_object"), again_after=Passing)
+        except Missing:
+            return False
+        return True
 
     def replace(self, key: str, body: bytes, token: str) -> str:
         """Replace the object if it is still in the state ``token``. Raises `Superseded`."""
@@ -161,26 +190,27 @@ class S3Store:
             raise Superseded(f"store {self.url}: {key} was changed by somebody else", "read it again") from None
 
     def _put(self, key: str, body: bytes | BinaryIO, condition: dict[str, str]) -> str:
-        with self._telling("write", key):
-            done = self._client.put_object(**self._name(key), Body=body, CacheControl="no-store", **condition)
-        return str(done["ETag"])
+        return str(self._ask(key, "put_object", Body=body, CacheControl="no-store", **condition)["ETag"])
 
     def names(self, prefix: str) -> Iterator[str]:
         """The keys that begin with ``prefix``."""
         if not prefix.endswith("/"):
             raise ValueError(f"the prefix {prefix!r} does not end in /")
-        for page in attempt(lambda: self._pages(prefix), again_after=Passing):
+        after: dict[str, str] | None = {}
+        while after is not None:
+            page, after = attempt(partial(self._page, prefix, after), again_after=Passing)
             yield from page
 
-    def _pages(self, prefix: str) -> list[list[str]]:
+    def _page(self, prefix: str, after: dict[str, str]) -> tuple[list[str], dict[str, str] | None]:
         cut = len(self._address.prefix)
         with self._telling("list", prefix):
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._address.bucket, Prefix=self._address.prefix + prefix
+            found = self._client.list_objects_v2(
+                Bucket=self._address.bucket, Prefix=self._address.prefix + prefix, **after
             )
-            found = [[one["Key"][cut:] for one in page.get("Contents", ())] for page in pages]
+        names = [one["Key"][cut:] for one in found.get("Contents", ())]
+        following = {"ContinuationToken": found["NextContinuationToken"]} if found.get("IsTruncated") else None
         # What Amazon's console calls a folder is an empty object whose name ends in a slash.
-        return [[name for name in page if not name.endswith("/")] for page in found]
+        return [name for name in names if not name.endswith("/")], following
 
     def delete(self, key: str) -> None:
         """Remove the object; no error if there is none."""
