@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.storage.racers import Crew, Opener
 
 CAUGHT = (AssertionError, pytest.fail.Exception)
-PAUSE = 0.005  # seconds between moto's look at a condition and its write
+PAUSE = 0.05  # seconds between moto's look at a condition and its write
 
 
 def opener_on(endpoint: str) -> Opener:
