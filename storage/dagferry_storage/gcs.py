@@ -36,7 +36,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.transport.requests import AuthorizedSession
 from requests.adapters import HTTPAdapter
 
-from dagferry_schemas.errors import DeliveryFailed, Forbidden
+from dagferry_schemas.errors import BadData, DeliveryFailed, Forbidden
 
 from .retrying import NotDone, Passing, attempt
 from .store import Absent, Exists, Missing, Stored, Superseded, TooLarge
@@ -218,7 +218,8 @@ class GcsStore:
 
     def _token(self, blob: Any) -> str:  # noqa: ANN401
         if blob.generation is None:
-            raise DeliveryFailed(f"store {self.url}: the server tells no generation", "that server is none for a store")
+            hint = "without generations nothing can be compared and swapped: use another server"
+            raise BadData(f"store {self.url}: the server tells no generation", hint, code="unfit_store")
         return str(blob.generation)
 
     @property
@@ -279,7 +280,9 @@ class GcsStore:
                 return Missing(
                     f"{what}: there is no such object", "check the name, and that the store is the right one"
                 )
-            return Absent(f"{what}: there is no such bucket ({said})", "check --store, or create the bucket")
+            return Absent(
+                f"{what}: there is no such bucket for {self._identity} ({said})", "check --store, or create the bucket"
+            )
         # A limit of so many requests in a time has had its answers under both numbers.
         if status == 429 or (status == 403 and "ratelimitexceeded" in _text(error).lower()):
             return NotDone(f"{what}: the server is busy with it ({said})", "try again in a moment")

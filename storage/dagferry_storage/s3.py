@@ -286,7 +286,9 @@ class S3Store:
         if code in ("PreconditionFailed", "412") or status == 412:
             return _Refused()
         if code == "NoSuchBucket":
-            return Absent(f"{what}: there is no such bucket", "check --store, or create the bucket")
+            return Absent(
+                f"{what}: there is no such bucket for {self._identity}", "check --store, or create the bucket"
+            )
         if code in _NO_KEY:
             return Missing(
                 f"{what}: there is no such object in it", "check the name, and that the store is the right one"
@@ -310,7 +312,9 @@ class S3Store:
         region = headers.get("x-amz-bucket-region") or error.response.get("Error", {}).get("Region")
         if code in _ELSEWHERE and region:
             return DeliveryFailed(
-                f"{what}: the bucket is in {region}", f"add ?region={region} to the store's URL", code="wrong_region"
+                f"{what}: the bucket is in {region}, where {self._identity} was not asking",
+                f"add ?region={region} to the store's URL",
+                code="wrong_region",
             )
         if code in _NOT_DONE or status in (409, 429):
             return NotDone(f"{what}: the server is busy with it ({code})", "try again in a moment")

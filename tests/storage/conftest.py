@@ -4,10 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# The contract's asserts are outside test modules; without this a failing one would not say what it saw.
-pytest.register_assert_rewrite("tests.storage.contract")
-
-from tests.storage.racers import Crew  # noqa: E402  after the registration
+from tests.storage.racers import Crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

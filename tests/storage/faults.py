@@ -36,6 +36,8 @@ class Fault:
 
     methods: str = "GET POST PUT DELETE HEAD"
     times: int = 1
+    spare: int = 0
+    """So many of the requests that it would fall on pass unharmed first."""
     path: str = ""
     """Falls only on requests whose path contains it."""
     status: int = 0
@@ -75,7 +77,7 @@ class Proxy:
     @fault.setter
     def fault(self, fault: Fault | None) -> None:
         with self._lock:
-            self._fault, self._left = fault, fault.times if fault else 0
+            self._fault, self._left = fault, fault.spare + fault.times if fault else 0
 
     def __enter__(self) -> Proxy:
         self._thread.start()
@@ -94,7 +96,7 @@ class Proxy:
             if fault is None or not self._left or method not in fault.methods.split() or fault.path not in path:
                 return None
             self._left -= 1
-            return fault
+            return fault if self._left < fault.times else None
 
 
 class _Server(ThreadingHTTPServer):

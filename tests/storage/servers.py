@@ -30,15 +30,29 @@ CREDENTIALS: Final = {
 @contextmanager
 def s3() -> Iterator[str]:
     """The endpoint of an S3 server with an empty bucket `BUCKET`."""
+    with _served("tests.storage.moto_atomic") as port:
+        make_bucket(f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def stock_moto(pause: float = 0.0) -> Iterator[str]:
+    """As `s3`, but moto without our lock, with a pause of so many seconds between its check and its write."""
+    with _served("tests.storage.moto_stock", str(pause)) as port:
+        make_bucket(f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
+
+
+def make_bucket(endpoint: str) -> None:
+    """Make `BUCKET` on an S3 server, with `CREDENTIALS`."""
     import boto3
 
-    with _served("tests.storage.moto_atomic") as port:
-        endpoint = f"http://127.0.0.1:{port}"
-        client = boto3.client(
-            "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
-        )
-        client.create_bucket(Bucket=BUCKET)
-        yield endpoint
+    key, secret = CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"]
+    client = boto3.client(
+        "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=key, aws_secret_access_key=secret
+    )
+    client.create_bucket(Bucket=BUCKET)
+    client.close()
 
 
 @contextmanager
@@ -49,17 +63,24 @@ def gcs() -> Iterator[str]:
         body = json.dumps({"name": BUCKET}).encode()
         made = urllib.request.Request(f"{address}/storage/v1/b?project=p", body, {"Content-Type": "application/json"})
         urllib.request.urlopen(made, timeout=10).close()
-        os.environ[EMULATOR] = address
-        try:
+        with naming_an_emulator(address):
             yield address
-        finally:
-            del os.environ[EMULATOR]
 
 
 @contextmanager
-def _served(module: str) -> Iterator[int]:
+def naming_an_emulator(address: str) -> Iterator[str]:
+    """``STORAGE_EMULATOR_HOST`` names this server of Google's storage, here and in processes that are started."""
+    os.environ[EMULATOR] = address
+    try:
+        yield address
+    finally:
+        del os.environ[EMULATOR]
+
+
+@contextmanager
+def _served(module: str, *arguments: str) -> Iterator[int]:
     """The port of a server that prints it first; the module is run from the checkout."""
-    command = [sys.executable, "-m", module]
+    command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None

@@ -17,7 +17,7 @@ import google.auth
 import google.auth.exceptions
 import pytest
 
-from dagferry_schemas.errors import DagferryError, DeliveryFailed, Forbidden
+from dagferry_schemas.errors import BadData, DagferryError, DeliveryFailed, Forbidden
 from dagferry_storage import gcs
 from dagferry_storage.gcs import GcsAddress, GcsStore
 from dagferry_storage.probe import probe
@@ -82,6 +82,8 @@ def in_no_hurry_but_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestGcsStore(StoreContract):
+    server = "GCS on our server"
+
     @pytest.fixture
     def opener(self, address: GcsAddress) -> Opener:
         return partial(GcsStore, address)
@@ -227,7 +229,7 @@ def test_a_lost_reply_of_an_upload_in_parts(store: GcsStore, proxy: Proxy, lost:
         store.read("a/large", limit=LIMIT)
 
 
-@pytest.mark.parametrize("status", [500, 502, 503])
+@pytest.mark.parametrize("status", [409, 500, 502, 503])
 def test_a_write_is_not_repeated_after_an_answer_that_leaves_it_open(
     store: GcsStore, proxy: Proxy, status: int
 ) -> None:
@@ -330,8 +332,9 @@ def test_a_body_that_does_not_come_is_a_time_out(
 
 def test_a_server_without_generations_is_none_for_a_store(store: GcsStore, proxy: Proxy) -> None:
     proxy.fault = Fault("GET", status=200, body=b"there")
-    with pytest.raises(DeliveryFailed, match="no generation"):
+    with pytest.raises(BadData, match="no generation") as caught:
         store.read("a/there", limit=LIMIT)
+    assert caught.value.code == "unfit_store"
 
 
 def test_a_server_that_ignores_ranges_is_told(store: GcsStore, proxy: Proxy) -> None:
@@ -364,7 +367,7 @@ METHODS = sorted(each_method_of(GcsStore(GcsAddress(BUCKET))))
 @pytest.mark.parametrize("method", METHODS)
 def test_a_missing_bucket(port: int, method: str) -> None:
     store = GcsStore(GcsAddress("no-such-bucket", emulator=f"http://127.0.0.1:{port}"))
-    with pytest.raises(Absent, match=r"gs://no-such-bucket.*no such bucket"):
+    with pytest.raises(Absent, match=r"gs://no-such-bucket.*no such bucket for a client without credentials"):
         each_method_of(store)[method]()
 
 

@@ -30,6 +30,8 @@ AS_ROOT = os.geteuid() == 0
 
 
 class TestLocalStore(StoreContract):
+    server = "directory"
+
     @pytest.fixture
     def opener(self, tmp_path: Path) -> Iterator[Opener]:
         yield partial(LocalStore, tmp_path / "made/on/demand")

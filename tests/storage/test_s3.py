@@ -41,6 +41,8 @@ def endpoint() -> Iterator[str]:
 
 
 class TestS3Store(StoreContract):
+    server = "S3 on locked moto"
+
     @pytest.fixture
     def opener(self, endpoint: str) -> Opener:
         return partial(open_s3, S3Address(servers.BUCKET, f"{secrets.token_hex(4)}/", endpoint))
@@ -83,7 +85,10 @@ def test_a_write_whose_reply_was_lost_is_not_repeated(store: S3Store, proxy: Pro
     a_write_whose_reply_was_lost_is_not_repeated(store, proxy)
 
 
-@pytest.mark.parametrize(("status", "code"), [(409, "ConditionalRequestConflict"), (503, "SlowDown")])
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(409, "ConditionalRequestConflict"), (503, "SlowDown"), (429, "TooManyRequests"), (400, "Throttling")],
+)
 def test_a_write_that_was_not_done_is_tried_again(store: S3Store, proxy: Proxy, status: int, code: str) -> None:
     proxy.fault = refusal(status, code, times=2)
     token = store.create("a/object", b"1")
@@ -100,11 +105,32 @@ def test_a_write_that_nobody_ever_does_ends(store: S3Store, proxy: Proxy) -> Non
     assert proxy.requests["PUT"] == ATTEMPTS
 
 
-def test_a_write_that_failed_inside_the_server_is_not_tried_again(store: S3Store, proxy: Proxy) -> None:
-    proxy.fault = refusal(500, "InternalError")
-    with pytest.raises(DeliveryFailed, match="InternalError"):
+@pytest.mark.parametrize(("status", "code"), [(500, "InternalError"), (502, "BadGateway"), (503, "ServiceUnavailable")])
+def test_a_write_that_may_have_been_done_is_not_tried_again(
+    store: S3Store, proxy: Proxy, status: int, code: str
+) -> None:
+    proxy.fault = refusal(status, code)
+    with pytest.raises(DeliveryFailed, match=code):
         store.create("a/object", b"1")
     assert proxy.requests["PUT"] == 1
+
+
+def test_a_slow_body_arrives(store: S3Store, proxy: Proxy) -> None:
+    store.create("a/object", b"whole body")
+    proxy.fault = Fault("GET", delay=0.1, pause=0.05, piece=5)
+    assert store.read("a/object", limit=10).body == b"whole body"
+    assert proxy.requests["GET"] == 1
+
+
+@pytest.mark.parametrize("fault", [Fault("GET", delay=1.5), Fault("GET", pause=1.5, piece=5)])
+def test_a_body_that_does_not_come_is_a_time_out(
+    store: S3Store, proxy: Proxy, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagferry_storage.s3.READ_SECONDS", 0.3)
+    store.create("a/object", b"whole body")
+    proxy.fault = fault
+    assert store.read("a/object", limit=10).body == b"whole body"
+    assert proxy.requests["GET"] == 2
 
 
 @pytest.mark.parametrize(
@@ -135,12 +161,12 @@ def test_a_stream_that_breaks_off_is_an_error_and_never_a_shorter_object(store: 
         (refusal(403, "InvalidAccessKeyId", times=ALWAYS), Forbidden, "forbidden", "access key AKIATEST"),
         (refusal(403, "SignatureDoesNotMatch", times=ALWAYS), Forbidden, "forbidden", "access key AKIATEST"),
         (refusal(400, "ExpiredToken", times=ALWAYS), Forbidden, "expired_credentials", "access key AKIATEST"),
-        (refusal(404, "NoSuchBucket", times=ALWAYS), Absent, "no_store", "no such bucket"),
+        (refusal(404, "NoSuchBucket", times=ALWAYS), Absent, "no_store", "no such bucket for access key AKIATEST"),
         (
             refusal(301, "PermanentRedirect", times=ALWAYS, **{"x-amz-bucket-region": "eu-west-3"}),
             DeliveryFailed,
             "wrong_region",
-            "eu-west-3",
+            "the bucket is in eu-west-3, where access key AKIATEST (env)",
         ),
     ],
     ids=lambda value: value.body.decode().split("<")[3][5:] if isinstance(value, Fault) else "",
@@ -156,6 +182,28 @@ def test_a_refusal_says_what_who_and_what_next(
         assert said in caught.value.message
         assert store.url in caught.value.message
         assert caught.value.hint
+
+
+def test_a_missing_bucket(endpoint: str) -> None:
+    store = open_s3(S3Address("no-such-bucket", "", endpoint))
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: store.read("a/b", limit=10),
+        lambda: store.create("a/b", b"x"),
+        lambda: store.replace("a/b", b"x", '"0"'),
+        lambda: list(store.names("a/")),
+        lambda: store.delete("a/b"),
+    )
+    for call in calls:
+        with pytest.raises(Absent, match=r"s3://no-such-bucket.*no such bucket for access key AKIATEST \(env\)"):
+            call()
+
+
+def test_a_client_without_credentials_is_told_so(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(Forbidden, match="credentials") as caught:
+        S3Store(store._address).read("a/b", limit=10)
+    assert caught.value.code == "no_credentials"
 
 
 def test_a_server_that_is_away_is_unreachable() -> None:
