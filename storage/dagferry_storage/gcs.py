@@ -286,7 +286,7 @@ class GcsStore:
         if status == 401:
             return self._not_accepted(what, said)
         if status == 403:
-            rights = "give it the rights that docs/stores.md lists for its part"
+            rights = "give it the rights that docs/policies.md lists for its part"
             return Forbidden(f"{what}: {self._identity} may not ({said})", rights)
         kind = Passing if status >= 500 or status == 408 else DeliveryFailed
         return kind(f"{what}: HTTP {status} {said}".rstrip(), "try again; look at the server's state")

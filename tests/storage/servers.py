@@ -32,7 +32,7 @@ def s3() -> Iterator[str]:
     """The endpoint of an S3 server with an empty bucket `BUCKET`."""
     import boto3
 
-    with _served("tests.storage.moto_atomic") as port:
+    with served("tests.storage.moto_atomic") as port:
         endpoint = f"http://127.0.0.1:{port}"
         client = boto3.client(
             "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
@@ -44,7 +44,7 @@ def s3() -> Iterator[str]:
 @contextmanager
 def gcs() -> Iterator[str]:
     """The address of a server with an empty bucket `BUCKET`; ``STORAGE_EMULATOR_HOST`` names it meanwhile."""
-    with _served("tests.storage.gcs_server") as port:
+    with served("tests.storage.gcs_server") as port:
         address = f"http://127.0.0.1:{port}"
         body = json.dumps({"name": BUCKET}).encode()
         made = urllib.request.Request(f"{address}/storage/v1/b?project=p", body, {"Content-Type": "application/json"})
@@ -57,9 +57,9 @@ def gcs() -> Iterator[str]:
 
 
 @contextmanager
-def _served(module: str) -> Iterator[int]:
+def served(module: str, *arguments: str) -> Iterator[int]:
     """The port of a server that prints it first; the module is run from the checkout."""
-    command = [sys.executable, "-m", module]
+    command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None

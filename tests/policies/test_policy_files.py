@@ -1,0 +1,140 @@
+"""The files in ``ci/policies`` and the page about them, without a server: their form, and every key of the layout."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+import pytest
+import yaml
+from moto.s3.responses import ACTION_MAP
+
+from dagferry_schemas import layout
+from tests.policies.files import FOLDER, PAGE, PARTS, PLACEHOLDERS, Place, listed
+from tests.policies.s3_rules import ELEMENTS, Request, denied, fits, permitted
+
+PLACE = Place("bucket", "team/dags", "etl", "prod")
+S3_FILES = sorted(FOLDER.glob("s3-*.json"))
+GCS_FILES = sorted(FOLDER.glob("gcs-*.yaml"))
+TREE = "sha256:" + "a" * 64
+GET, PUT, DELETE = "s3:GetObject", "s3:PutObject", "s3:DeleteObject"
+BUILDS = {"builder": {GET, PUT}, "promoter": {GET}}
+NOBODY: dict[str, set[str]] = {"promoter": {GET}}
+RIGHTS: list[tuple[str, dict[str, set[str]]]] = [
+    (layout.store_json("etl"), BUILDS),
+    (layout.tarball("etl", TREE), {**BUILDS, "agent": {GET}}),
+    (layout.files("etl", TREE), {**BUILDS, "agent": {GET}}),
+    (layout.version("etl", "v1.0"), {**BUILDS, "agent": {GET}}),
+    (layout.version("etl", "store"), {**BUILDS, "agent": {GET}}),
+    (layout.report("etl", "v1.0"), {**BUILDS, "agent": {GET}}),
+    (layout.head("etl", "prod"), {"promoter": {GET, PUT}, "agent": {GET}}),
+    (layout.log("etl", "prod", 7), {"promoter": {GET, PUT}}),
+    (layout.head("etl", "staging"), NOBODY),
+    (layout.log("etl", "staging", 7), NOBODY),
+    (layout.head("etl", "probe"), NOBODY),
+    (layout.head("etl", "log"), NOBODY),
+    ("etl/probe/0a1b", {"builder": {GET, PUT, DELETE}, "promoter": {GET}}),
+    ("etl/deltas/" + "b" * 64 + ".zst", {"builder": {PUT}, "promoter": {GET}, "agent": {GET}}),
+    (layout.store_json("other"), {}),
+    (layout.head("other", "prod"), {}),
+    (layout.version("etl2", "v1.0"), {}),
+]
+CREATED_ONCE = {layout.tarball, layout.files, layout.version, layout.report, layout.log}
+
+
+def arn(key: str) -> str:
+    return f"arn:aws:s3:::bucket/team/dags/{key}"
+
+
+def test_every_key_of_the_layout_is_in_the_table() -> None:
+    """A new kind of object has to be somebody's."""
+    prefixes = {"versions", "channels"}
+    makers = {name: one for name, one in inspect.getmembers(layout, inspect.isfunction)
+              if one.__module__ == layout.__name__ and not name.endswith("_of") and name not in prefixes}  # fmt: skip
+    values = {"bundle": "etl", "tree": TREE, "version": "v1.0", "channel": "prod", "generation": 7}
+    made = {one(**{name: values[name] for name in inspect.signature(one).parameters}) for one in makers.values()}
+    assert made <= {key for key, _ in RIGHTS}
+    assert len(made) == len(makers) == 7
+
+
+@pytest.mark.parametrize(("key", "rights"), RIGHTS, ids=[key[:40] for key, _ in RIGHTS])
+def test_each_part_may_do_with_a_key_what_the_table_says(key: str, rights: dict[str, set[str]]) -> None:
+    for part in PARTS:
+        policies = [PLACE.s3(part)]
+        may = {action for action in (GET, PUT, DELETE) if permitted(policies, Request(action, arn(key)))}
+        assert may == rights.get(part, set()), part
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_nobody_may_list_beyond_the_bundle(part: str) -> None:
+    listing = {prefix: permitted([PLACE.s3(part)], Request("s3:ListBucket", "arn:aws:s3:::bucket", keys))
+               for prefix, keys in {"none": {}, "": {"s3:prefix": ""}, "team/dags/": {"s3:prefix": "team/dags/"},
+                                    "other": {"s3:prefix": "team/dags/etl2/"},
+                                    "own": {"s3:prefix": "team/dags/etl/versions/"}}.items()}  # fmt: skip
+    assert [prefix for prefix, may in listing.items() if may] == ([] if part == "agent" else ["own"])
+
+
+def written(key: str, *, parts: str = "", https: str = "true", **headers: str) -> bool:
+    """Whether the bucket's policy lets a write pass, by someone who may do everything."""
+    keys = {"s3:ObjectCreationOperation": "false" if parts else "true", "aws:SecureTransport": https}
+    keys |= {f"s3:{name.replace('_', '-')}": value for name, value in headers.items()}
+    return not denied([PLACE.s3("bucket")], Request(PUT, arn(key), keys))
+
+
+@pytest.mark.parametrize("key", [key for key, rights in RIGHTS if key.startswith("etl/")])
+def test_the_bucket_takes_no_write_without_a_condition_and_replaces_only_what_changes(key: str) -> None:
+    replaced = key.endswith("/head.json") or key == layout.store_json("etl") or key.startswith("etl/probe/")
+    assert not written(key)
+    assert written(key, if_none_match="*")
+    assert written(key, if_match='"tag"') is replaced
+    assert written(key, parts="one of them")
+    assert not written(key, https="false", if_none_match="*")
+    deleted = Request(DELETE, arn(key), {"aws:SecureTransport": "true"})
+    assert denied([PLACE.s3("bucket")], deleted) is not key.startswith("etl/probe/")
+
+
+@pytest.mark.parametrize("file", S3_FILES, ids=lambda file: file.name)
+def test_s3_policies_are_well_formed(file: Any) -> None:  # noqa: ANN401
+    known = {f"s3:{name}" for kind in ACTION_MAP.values() for methods in kind.values() for name in methods.values()}
+    policy = json.loads(file.read_text(encoding="utf-8"))
+    statements = policy["Statement"]
+    assert (policy.keys(), policy["Version"]) == ({"Version", "Statement"}, "2012-10-17")
+    assert len({one["Sid"] for one in statements}) == len(statements)
+    for one in statements:
+        assert {"Sid", "Effect", "Action", "Resource"} <= one.keys() <= ELEMENTS, one
+        assert (one["Effect"], one.get("Principal")) in (("Allow", None), ("Deny", "*")), one
+        assert (one["Effect"] == "Deny") is (file.name == "s3-bucket.json")
+        assert set(listed(one["Action"])) <= known | {"s3:*"}, one
+        assert one["Sid"].isalnum()
+        for resource in listed(one["Resource"]):
+            assert resource.startswith("arn:aws:s3:::BUCKET"), resource
+            # ListBucket is about the bucket, all other actions here are about objects.
+            assert ("/" in resource) is (one["Action"] != "s3:ListBucket") or one["Action"] == "s3:*", one
+
+
+def test_placeholders_are_all_replaced() -> None:
+    for file in [*S3_FILES, *GCS_FILES]:
+        text = file.read_text(encoding="utf-8")
+        filled = PLACE.fill(text)
+        assert not any(name in filled for name in PLACEHOLDERS), file.name
+        yaml.safe_load(filled)
+
+
+def test_rules_do_not_guess() -> None:
+    """A guard of the tests above: what the evaluation does not know must not pass for a yes."""
+    statement = {"Effect": "Allow", "Action": GET, "Resource": "*"}
+    with pytest.raises(ValueError, match="NotAction"):
+        fits({**statement, "NotAction": PUT}, Request(GET, "x"))
+    with pytest.raises(ValueError, match="IpAddress"):
+        fits({**statement, "Condition": {"IpAddress": {"aws:SourceIp": "x"}}}, Request(GET, "x"))
+    both: dict[str, Any] = {"Statement": [{**statement}, {**statement, "Effect": "Deny"}]}
+    assert not permitted([both], Request(GET, "x"))
+    assert not permitted([], Request(GET, "x"))
+
+
+def test_the_page_names_every_file() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert [
+        file.name for file in [*S3_FILES, *GCS_FILES] if f"`{file.name}`" not in text and file.stem not in text
+    ] == []
