@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
-from typing import Any
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -13,6 +16,9 @@ from moto.s3.responses import ACTION_MAP
 from dagferry_schemas import layout
 from tests.policies.files import FOLDER, PAGE, PARTS, PLACEHOLDERS, Place, listed
 from tests.policies.s3_rules import ELEMENTS, Request, denied, fits, permitted
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PLACE = Place("bucket", "team/dags", "etl", "prod")
 S3_FILES = sorted(FOLDER.glob("s3-*.json"))
@@ -95,7 +101,7 @@ def test_the_bucket_takes_no_write_without_a_condition_and_replaces_only_what_ch
 
 
 @pytest.mark.parametrize("file", S3_FILES, ids=lambda file: file.name)
-def test_s3_policies_are_well_formed(file: Any) -> None:  # noqa: ANN401
+def test_s3_policies_are_well_formed(file: Path) -> None:
     known = {f"s3:{name}" for kind in ACTION_MAP.values() for methods in kind.values() for name in methods.values()}
     policy = json.loads(file.read_text(encoding="utf-8"))
     statements = policy["Statement"]
@@ -133,8 +139,39 @@ def test_rules_do_not_guess() -> None:
     assert not permitted([], Request(GET, "x"))
 
 
-def test_the_page_names_every_file() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    assert [
-        file.name for file in [*S3_FILES, *GCS_FILES] if f"`{file.name}`" not in text and file.stem not in text
-    ] == []
+def blocks(word: str) -> list[str]:
+    """The shell of the page in which the word occurs."""
+    found = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [block for block in found if word in block]
+
+
+def run_block(block: str, folder: Path, **environment: str) -> None:
+    """Run a block of the page from the folder that holds ``ci``."""
+    env = {"PATH": f"{folder}:{os.environ['PATH']}", **environment}
+    subprocess.run(["bash", "-euo", "pipefail", "-c", block], cwd=folder, env=env, check=True)
+
+
+def test_files_are_filled_in_by_the_page_as_by_these_tests(tmp_path: Path) -> None:
+    (tmp_path / "ci").symlink_to(FOLDER.parent)
+    (block,) = blocks("sed")
+    run_block(block, tmp_path)
+    place = Place("my-bucket", "team/dags", "shop", "prod")
+    for file in [*S3_FILES, *GCS_FILES]:
+        filled = (tmp_path / "policies" / file.name).read_text(encoding="utf-8")
+        assert filled == place.fill(file.read_text(encoding="utf-8"))
+
+
+def test_every_file_is_in_a_command_of_the_page_that_can_be_run(tmp_path: Path) -> None:
+    """With programs that only write down what they were told; the clouds' own were not at hand."""
+    for program in ("aws", "gcloud"):
+        (tmp_path / program).write_text('#!/bin/sh\nprintf "%s\\n" "$*" >> told\n')
+        (tmp_path / program).chmod(0o755)
+    for block in [*blocks("aws "), *blocks("gcloud iam"), *blocks("grant ")]:
+        run_block(block, tmp_path, BUILDER="b@x", PROMOTER="p@x", AGENT="a@x")
+    told = (tmp_path / "told").read_text(encoding="utf-8")
+    named = re.findall(r"(?:file://|=)policies/(\S+)", told)
+    assert sorted(named) == [file.name for file in [*GCS_FILES, *S3_FILES]]
+    granted = [line for line in told.splitlines() if "add-iam-policy-binding" in line]
+    assert len(granted) == 9
+    assert all(("--condition=None" in line) is ("dagferryList" in line) for line in granted)
+    assert all(line.count("--condition") == 1 for line in granted)
