@@ -18,6 +18,7 @@ from dagferry_storage.gcs import GcsAddress, GcsStore
 from tests.e2e.harness import BUNDLE
 from tests.policies.files import FOLDER, PAGE, PARTS, Place
 from tests.policies.jobs import OTHER, Call, Identity, Site, check_refused
+from tests.policies.rights import GET, PUT, REPLACED, RIGHTS
 from tests.storage import servers
 from tests.storage.gcs_rights import Rights
 
@@ -121,6 +122,20 @@ def test_roles_and_conditions_have_what_google_asks_for() -> None:
         else:
             assert document.keys() == {"title", "expression"}, file.name
         assert len(document["title"]) <= 100, "the longest title that Google takes"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_may_do_with_a_key_what_the_table_says(part: str) -> None:
+    has = Rights.from_json(bindings_of(part, PLACE))
+    for key, rights in RIGHTS:
+        of_part = rights.get(part, set())
+        expected = {
+            "storage.objects.get": GET in of_part,
+            "storage.objects.create": PUT in of_part,
+            "storage.objects.delete": key in REPLACED[part],
+        }
+        assert {one: has.may(one, servers.BUCKET, f"{PREFIX}/{key}") for one in expected} == expected, key
+    assert has.may("storage.objects.list", servers.BUCKET) is (part != "agent")
 
 
 def test_what_is_not_known_in_a_condition_is_no_silent_yes() -> None:

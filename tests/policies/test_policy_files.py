@@ -15,6 +15,7 @@ from moto.s3.responses import ACTION_MAP
 
 from dagferry_schemas import layout
 from tests.policies.files import FOLDER, PAGE, PARTS, PLACEHOLDERS, Place, listed
+from tests.policies.rights import DELETE, GET, PUT, RIGHTS, TREE
 from tests.policies.s3_rules import ELEMENTS, Request, denied, fits, permitted
 
 if TYPE_CHECKING:
@@ -23,30 +24,6 @@ if TYPE_CHECKING:
 PLACE = Place("bucket", "team/dags", "etl", "prod")
 S3_FILES = sorted(FOLDER.glob("s3-*.json"))
 GCS_FILES = sorted(FOLDER.glob("gcs-*.yaml"))
-TREE = "sha256:" + "a" * 64
-GET, PUT, DELETE = "s3:GetObject", "s3:PutObject", "s3:DeleteObject"
-BUILDS = {"builder": {GET, PUT}, "promoter": {GET}}
-NOBODY: dict[str, set[str]] = {"promoter": {GET}}
-RIGHTS: list[tuple[str, dict[str, set[str]]]] = [
-    (layout.store_json("etl"), BUILDS),
-    (layout.tarball("etl", TREE), {**BUILDS, "agent": {GET}}),
-    (layout.files("etl", TREE), {**BUILDS, "agent": {GET}}),
-    (layout.version("etl", "v1.0"), {**BUILDS, "agent": {GET}}),
-    (layout.version("etl", "store"), {**BUILDS, "agent": {GET}}),
-    (layout.report("etl", "v1.0"), {**BUILDS, "agent": {GET}}),
-    (layout.head("etl", "prod"), {"promoter": {GET, PUT}, "agent": {GET}}),
-    (layout.log("etl", "prod", 7), {"promoter": {GET, PUT}}),
-    (layout.head("etl", "staging"), NOBODY),
-    (layout.log("etl", "staging", 7), NOBODY),
-    (layout.head("etl", "probe"), NOBODY),
-    (layout.head("etl", "log"), NOBODY),
-    ("etl/probe/0a1b", {"builder": {GET, PUT, DELETE}, "promoter": {GET}}),
-    ("etl/deltas/" + "b" * 64 + ".zst", {"builder": {PUT}, "promoter": {GET}, "agent": {GET}}),
-    (layout.store_json("other"), {}),
-    (layout.head("other", "prod"), {}),
-    (layout.version("etl2", "v1.0"), {}),
-]
-CREATED_ONCE = {layout.tarball, layout.files, layout.version, layout.report, layout.log}
 
 
 def arn(key: str) -> str:
