@@ -148,9 +148,9 @@ class GcsStore:
             return attempt(lambda: self._put(key, content, 0), again_after=NotDone)
         except _Refused:
             raise self._exists(key) from None
-        except Forbidden:
+        except Forbidden as error:
             # To replace takes a right that publishers have not, and Google may look at it before the condition.
-            if self._is_there(key):
+            if "storage.objects.delete" in error.message and self._is_there(key):
                 raise self._exists(key) from None
             raise
 
