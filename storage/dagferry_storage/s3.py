@@ -303,7 +303,7 @@ class S3Store:
         if code in _DENIED:
             return Forbidden(
                 f"{what}: {self._identity} may not ({code})",
-                "give it the rights that docs/stores.md lists for its part",
+                "give it the rights that docs/policies.md lists for its part",
             )
         return None
 

@@ -1,7 +1,9 @@
 """A small server of GCS's JSON interface that keeps its conditions: ``python -m tests.storage.gcs_server`` serves.
 
 It prints its port. One lock is held around check and write; an upload in parts is checked when it begins and again when
-it ends. The words of its 404 answers are Google's, because a client can tell a bucket from an object by them only.
+it ends. The words of its 404 and 403 answers are Google's, because a client can tell a bucket from an object by them
+only. ``POST /guarded`` with a list of bindings opens another port on the same buckets, for somebody who has only those
+rights (`gcs_rights`), and answers with its number.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import google_crc32c
+
+from tests.storage.gcs_rights import Denied, Rights
 
 PAGE = 100
 _NO_BUCKET = "The specified bucket does not exist."
@@ -67,6 +71,9 @@ class Buckets:
             raise _Refusal(404, _NO_BUCKET)
         return self._buckets[bucket]
 
+    def has(self, bucket: str, name: str) -> bool:
+        return name in self._buckets.get(bucket, ())
+
     def find(self, bucket: str, name: str) -> _Object:
         found = self.objects(bucket).get(name)
         if found is None:
@@ -105,6 +112,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     buckets: Buckets
+    rights: Rights | None
 
     def answer(self) -> None:
         """Any request: find out what it is about, and say what came of it."""
@@ -113,12 +121,16 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         at = re.fullmatch(r"(/upload|/download)?/storage/v1/b(?:/([^/]+)(/o(?:/([^/]+))?)?)?", parts.path)
         try:
+            if parts.path == "/guarded" and self.rights is None:
+                self._guard(json.loads(body))
+                return
             if at is None:
                 raise _Refusal(404, "Not Found")
             bucket, name = unquote(at[2] or ""), unquote(at[4] or "")
             if at[1] == "/upload":
                 self._upload(bucket, query, body)
             elif self.command == "POST":
+                self._require("storage.buckets.create", json.loads(body)["name"])
                 self.buckets.make(json.loads(body)["name"])
                 self._say({"name": json.loads(body)["name"]})
             elif self.command == "DELETE":
@@ -126,12 +138,29 @@ class Handler(BaseHTTPRequestHandler):
             elif name:
                 self._get(bucket, name, query, media=at[1] == "/download" or query.get("alt") == "media")
             else:
+                self._require("storage.objects.list" if at[3] else "storage.buckets.get", bucket)
                 self._say(self._listed(bucket, query) if at[3] else {"name": bucket, "found": len(self._all(bucket))})
+        except Denied as denied:
+            error = {"message": str(denied), "domain": "global", "reason": "forbidden"}
+            self._send(403, json.dumps({"error": {"code": 403, "message": str(denied), "errors": [error]}}).encode())
         except _Refusal as refusal:
             words = {"error": {"code": refusal.status, "message": str(refusal)}}
             self._send(refusal.status, b"" if refusal.status == 304 else json.dumps(words).encode())
 
     do_GET = do_POST = do_PUT = do_DELETE = answer
+
+    def _guard(self, bindings: list[dict[str, Any]]) -> None:
+        server = Server(self.buckets, Rights.from_json(bindings))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self._say({"port": server.server_port})
+
+    def _require(self, permission: str, bucket: str, name: str = "") -> None:
+        if self.rights is not None:
+            self.rights.require(permission, bucket, name)
+
+    def _require_to_write(self, bucket: str, name: str) -> None:
+        if self.rights is not None:
+            self.rights.to_write(bucket, name, there=self.buckets.has(bucket, name))
 
     def _upload(self, bucket: str, query: dict[str, str], body: bytes) -> None:
         if query["uploadType"] == "multipart":
@@ -142,8 +171,11 @@ class Handler(BaseHTTPRequestHandler):
             _, metadata, content = body.split(line, 2)
             content = content.partition(b"\r\n\r\n")[2]
             content = content[: content.rindex(b"\r\n" + line)]
-            self._say(self.buckets.put(bucket, json.loads(metadata.partition(b"\r\n\r\n")[2]), content, query))
+            described = json.loads(metadata.partition(b"\r\n\r\n")[2])
+            self._require_to_write(bucket, described["name"])
+            self._say(self.buckets.put(bucket, described, content, query))
         elif self.command == "POST":
+            self._require_to_write(bucket, json.loads(body)["name"])
             with self.buckets.lock:
                 self.buckets.check(bucket, json.loads(body)["name"], query)
             number = secrets.token_hex(8)
@@ -166,6 +198,8 @@ class Handler(BaseHTTPRequestHandler):
         self._say(self.buckets.put(upload.bucket, metadata, bytes(upload.received), upload.query))
 
     def _get(self, bucket: str, name: str, query: dict[str, str], *, media: bool) -> None:
+        if self.rights is not None:
+            self.rights.to_read(bucket, name, there=self.buckets.has(bucket, name))
         with self.buckets.lock:
             found = self.buckets.find(bucket, name)
             self.buckets.check(bucket, name, query, reading=True)
@@ -187,6 +221,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(206, found.body[start : end + 1], headers)
 
     def _delete(self, bucket: str, name: str, query: dict[str, str]) -> None:
+        self._require("storage.objects.delete", bucket, name)
         with self.buckets.lock:
             self.buckets.find(bucket, name)
             self.buckets.check(bucket, name, query)
@@ -221,14 +256,15 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """The server on a free port of this machine."""
+    """The server on a free port of this machine; without rights that it looks at, everybody may do everything."""
 
     request_queue_size = 128
     daemon_threads = True
 
-    def __init__(self) -> None:
-        self.buckets = Buckets()
-        super().__init__(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"buckets": self.buckets}))
+    def __init__(self, buckets: Buckets | None = None, rights: Rights | None = None) -> None:
+        self.buckets = buckets or Buckets()
+        bound = {"buckets": self.buckets, "rights": rights}
+        super().__init__(("127.0.0.1", 0), type("BoundHandler", (Handler,), bound))
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tests.storage.processes import free_port, listens, running
-from tests.storage.servers import BUCKET, CREDENTIALS, make_bucket, naming_an_emulator
+from tests.storage.servers import BUCKET, CREDENTIALS, make_bucket_signed, naming_an_emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ def ministack() -> Iterator[str]:
     port = free_port()
     environment = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": "s3"}
     with _folder() as folder, running([_program("ministack")], folder, partial(listens, port), **environment):
-        make_bucket(f"http://127.0.0.1:{port}")
+        make_bucket_signed(f"http://127.0.0.1:{port}")
         yield f"http://127.0.0.1:{port}"
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tests.storage.processes import PATIENCE, free_port, listens, running
-from tests.storage.servers import CREDENTIALS, make_bucket
+from tests.storage.servers import CREDENTIALS, make_bucket_signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +85,7 @@ def radosgw() -> Iterator[str]:
                 running(_daemon(folder, "radosgw", "--name=client.rgw"), folder, partial(listens, gateway)),
             ):
                 _make_user(folder)
-                make_bucket(f"http://127.0.0.1:{gateway}")
+                make_bucket_signed(f"http://127.0.0.1:{gateway}")
                 yield f"http://127.0.0.1:{gateway}"
 
 

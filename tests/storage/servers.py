@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BUCKET: Final = "artifacts"
 EMULATOR: Final = "STORAGE_EMULATOR_HOST"
+MODULES: Final = {"s3": "tests.storage.moto_atomic", "gs": "tests.storage.gcs_server"}
+"""The servers by the scheme of their URLs; each prints its port first."""
 TOP: Final = Path(__file__).resolve().parents[2]
 CREDENTIALS: Final = {
     "AWS_ACCESS_KEY_ID": "AKIATEST",
@@ -30,21 +32,21 @@ CREDENTIALS: Final = {
 @contextmanager
 def s3() -> Iterator[str]:
     """The endpoint of an S3 server with an empty bucket `BUCKET`."""
-    with _served("tests.storage.moto_atomic") as port:
-        make_bucket(f"http://127.0.0.1:{port}")
+    with served(MODULES["s3"]) as port:
+        make_bucket("s3", f"http://127.0.0.1:{port}")
         yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
 def stock_moto(pause: float = 0.0) -> Iterator[str]:
     """As `s3`, but moto without our lock, with a pause of so many seconds between its check and its write."""
-    with _served("tests.storage.moto_stock", str(pause)) as port:
-        make_bucket(f"http://127.0.0.1:{port}")
+    with served("tests.storage.moto_stock", str(pause)) as port:
+        make_bucket("s3", f"http://127.0.0.1:{port}")
         yield f"http://127.0.0.1:{port}"
 
 
-def make_bucket(endpoint: str) -> None:
-    """Make `BUCKET` on an S3 server, with `CREDENTIALS`."""
+def make_bucket_signed(endpoint: str) -> None:
+    """Make `BUCKET` on an S3 server that looks at signatures, with `CREDENTIALS`."""
     import boto3
 
     key, secret = CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"]
@@ -58,13 +60,23 @@ def make_bucket(endpoint: str) -> None:
 @contextmanager
 def gcs() -> Iterator[str]:
     """The address of a server with an empty bucket `BUCKET`; ``STORAGE_EMULATOR_HOST`` names it meanwhile."""
-    with _served("tests.storage.gcs_server") as port:
+    with served(MODULES["gs"]) as port:
         address = f"http://127.0.0.1:{port}"
-        body = json.dumps({"name": BUCKET}).encode()
-        made = urllib.request.Request(f"{address}/storage/v1/b?project=p", body, {"Content-Type": "application/json"})
-        urllib.request.urlopen(made, timeout=10).close()
+        make_bucket("gs", address)
         with naming_an_emulator(address):
             yield address
+
+
+def make_bucket(kind: str, address: str) -> None:
+    """Make `BUCKET` on the server of that kind. Plain HTTP, past any proxy: no client, and no configuration of one."""
+    if kind == "s3":
+        request = urllib.request.Request(f"{address}/{BUCKET}", method="PUT")
+    else:
+        body = json.dumps({"name": BUCKET}).encode()
+        request = urllib.request.Request(
+            f"{address}/storage/v1/b?project=p", body, {"Content-Type": "application/json"}
+        )
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).close()
 
 
 @contextmanager
@@ -78,7 +90,7 @@ def naming_an_emulator(address: str) -> Iterator[str]:
 
 
 @contextmanager
-def _served(module: str, *arguments: str) -> Iterator[int]:
+def served(module: str, *arguments: str) -> Iterator[int]:
     """The port of a server that prints it first; the module is run from the checkout."""
     command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
