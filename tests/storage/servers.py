@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BUCKET: Final = "artifacts"
 EMULATOR: Final = "STORAGE_EMULATOR_HOST"
+MODULES: Final = {"s3": "tests.storage.moto_atomic", "gs": "tests.storage.gcs_server"}
+"""The servers by the scheme of their URLs; each prints its port first."""
 TOP: Final = Path(__file__).resolve().parents[2]
 CREDENTIALS: Final = {
     "AWS_ACCESS_KEY_ID": "AKIATEST",
@@ -30,30 +32,35 @@ CREDENTIALS: Final = {
 @contextmanager
 def s3() -> Iterator[str]:
     """The endpoint of an S3 server with an empty bucket `BUCKET`."""
-    import boto3
-
-    with _served("tests.storage.moto_atomic") as port:
+    with _served(MODULES["s3"]) as port:
         endpoint = f"http://127.0.0.1:{port}"
-        client = boto3.client(
-            "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
-        )
-        client.create_bucket(Bucket=BUCKET)
+        make_bucket("s3", endpoint)
         yield endpoint
 
 
 @contextmanager
 def gcs() -> Iterator[str]:
     """The address of a server with an empty bucket `BUCKET`; ``STORAGE_EMULATOR_HOST`` names it meanwhile."""
-    with _served("tests.storage.gcs_server") as port:
+    with _served(MODULES["gs"]) as port:
         address = f"http://127.0.0.1:{port}"
-        body = json.dumps({"name": BUCKET}).encode()
-        made = urllib.request.Request(f"{address}/storage/v1/b?project=p", body, {"Content-Type": "application/json"})
-        urllib.request.urlopen(made, timeout=10).close()
+        make_bucket("gs", address)
         os.environ[EMULATOR] = address
         try:
             yield address
         finally:
             del os.environ[EMULATOR]
+
+
+def make_bucket(kind: str, address: str) -> None:
+    """Make `BUCKET` on the server of that kind. Plain HTTP, past any proxy: no client, and no configuration of one."""
+    if kind == "s3":
+        request = urllib.request.Request(f"{address}/{BUCKET}", method="PUT")
+    else:
+        body = json.dumps({"name": BUCKET}).encode()
+        request = urllib.request.Request(
+            f"{address}/storage/v1/b?project=p", body, {"Content-Type": "application/json"}
+        )
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).close()
 
 
 @contextmanager
