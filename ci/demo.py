@@ -113,6 +113,8 @@ def say_how_to_end(stage: Stage) -> None:
         print(f"Kept too: the server of the store (process {stage.store.server.pid}); its objects are in its memory.")
     print("To look around:")
     print(f"   export PATH={shlex.quote(str(PROGRAMS))}:$PATH")
+    if in_the_way := stage.store.in_the_way():
+        print(f"   unset {' '.join(in_the_way)}")
     for name, value in stage.commands.shown.items():
         print(f"   export {name}={shlex.quote(value)}")
     print(f"   cd {shlex.quote(str(stage.repository.clone))} && dagferry status")

@@ -38,6 +38,8 @@ _NAMES: Final = {"s3": "S3", "gs": "Google Cloud Storage"}
 _PORT: Final = re.compile(r"^([0-9]+)\n", re.MULTILINE)
 _STEERING: Final = ("DAGFERRY_", "GIT_", "PYTHON")
 """Variables of the user's that would steer the demo itself instead of the way to the store."""
+_CLOUD: Final = ("AWS_", "HTTP_PROXY", "ALL_PROXY")
+"""Variables that would steer clients of the demo's own servers away from them, whatever is exported besides."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class DemoStore:
     """The user's environment, as far as commands get it; nothing where the store is the demo's own."""
     server: subprocess.Popen[bytes] | None = None
     stays: bool = False
+
+    def in_the_way(self) -> list[str]:
+        """The user's variables that the demo kept from its commands, and that would lead them elsewhere."""
+        prefixes = _STEERING if self.stays else (*_STEERING, *_CLOUD)
+        return sorted(name for name in os.environ if name.upper().startswith(prefixes))
 
 
 def choice(word: str) -> str:
