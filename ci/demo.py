@@ -80,7 +80,7 @@ def main() -> int:
         processes.ignore_signals()
         ends.close()
         if asked.store not in store.OWN:
-            print(f"\nLeft in your store: what lies below {asked.store}. Remove it when you have seen enough.")
+            print(f"\nYour store: what was put there lies below {asked.store} and was not deleted.")
 
 
 def perform(asked: argparse.Namespace, ends: ExitStack) -> None:
