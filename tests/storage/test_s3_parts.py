@@ -45,6 +45,8 @@ def open_in_parts(address: S3Address) -> InParts:
 
 
 class TestS3StoreInParts(StoreContract):
+    server = "S3 on locked moto, in parts"
+
     @pytest.fixture
     def opener(self, endpoint: str) -> Opener:
         return partial(open_in_parts, S3Address(servers.BUCKET, f"{secrets.token_hex(4)}/", endpoint))
