@@ -26,6 +26,34 @@ CREDENTIALS: Final = {
 }
 """What a client of `s3` needs in its environment; nothing of this machine's own AWS configuration is used."""
 
+ACCOUNT: Final = "builder@project.iam.gserviceaccount.com"
+SKEWED: Final = json.dumps(
+    {
+        "error": "invalid_grant",
+        "error_description": "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable "
+        "timeframe. Check your iat and exp values in the JWT claim.",
+    }
+).encode()
+"""What Google's server of tokens answers, with 400, to a key whose signature is not of this hour."""
+
+
+def write_key_file(path: Path, token_url: str) -> Path:
+    """The key of the service account `ACCOUNT`, made for this file, whose server of tokens is at ``token_url``."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    facts = {
+        "type": "service_account",
+        "client_email": ACCOUNT,
+        "private_key_id": "1",
+        "token_uri": f"{token_url}/token",
+    }
+    path.write_text(json.dumps({**facts, "private_key": key.decode()}))
+    return path
+
 
 @contextmanager
 def s3() -> Iterator[str]:
@@ -42,9 +70,12 @@ def s3() -> Iterator[str]:
 
 
 @contextmanager
-def gcs() -> Iterator[str]:
-    """The address of a server with an empty bucket `BUCKET`; ``STORAGE_EMULATOR_HOST`` names it meanwhile."""
-    with _served("tests.storage.gcs_server") as port:
+def gcs(*, ahead: float = 0) -> Iterator[str]:
+    """The address of a server with an empty bucket `BUCKET`; ``STORAGE_EMULATOR_HOST`` names it meanwhile.
+
+    Its clock is so many seconds ahead of this machine's.
+    """
+    with _served("tests.storage.gcs_server", str(ahead)) as port:
         address = f"http://127.0.0.1:{port}"
         body = json.dumps({"name": BUCKET}).encode()
         made = urllib.request.Request(f"{address}/storage/v1/b?project=p", body, {"Content-Type": "application/json"})
@@ -57,9 +88,9 @@ def gcs() -> Iterator[str]:
 
 
 @contextmanager
-def _served(module: str) -> Iterator[int]:
+def _served(module: str, *arguments: str) -> Iterator[int]:
     """The port of a server that prints it first; the module is run from the checkout."""
-    command = [sys.executable, "-m", module]
+    command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
