@@ -14,6 +14,7 @@ from dagferry_schemas.commandline import emit, plain
 from dagferry_schemas.errors import Conflict, Held, Usage
 from dagferry_schemas.names import NAME, check_name
 from dagferry_storage import disk
+from dagferry_storage.cli_progress import shown
 
 from . import options
 from .access import parse_urls
@@ -168,6 +169,7 @@ def _publish(site: Site, rev: str, *, dry_run: bool) -> tuple[Artifact, Publicat
     with tempfile.TemporaryFile() as spool:
         artifact = _build(site, rev, spool)
         store = site.store if dry_run else site.writable_store(artifact.version.bundle)
+        store = shown(store, f"{artifact.version.bundle} {artifact.version.version}")
         return artifact, publish_artifact(store, artifact.offer(now()), spool, dry_run=dry_run)
 
 
