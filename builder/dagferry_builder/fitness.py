@@ -35,7 +35,7 @@ def init_store(store: Store, bundle: str, now: str, nonce: str, clock: Callable[
     """
     with trying(store, f"{bundle}/", nonce, clock) as steps:
         checks = examine({"credentials": store.identity, **steps})
-    if not any(isinstance(check.error, DeliveryFailed) for check in checks):
+    if not any(map(_was_prevented, checks)):
         _write_verdict(store, bundle, now, [check for check in checks if check.name in PROMISES])
     return checks
 
@@ -121,8 +121,7 @@ def require_fit(store: Store, checks: Sequence[Check], result: Mapping[str, Any]
     if not failed:
         return
     for check in failed:
-        # What a promise's own error says (a replace that was refused, say) is how it was broken.
-        if check.error and (isinstance(check.error, DeliveryFailed) or check.name not in PROMISES):
+        if check.error is not None and _was_prevented(check):
             check.error.result = dict(result)
             raise check.error
     if [check.name for check in failed] == ["clock"]:
@@ -134,3 +133,10 @@ def require_fit(store: Store, checks: Sequence[Check], result: Mapping[str, Any]
         code="unfit_store",
         result=result,
     )
+
+
+def _was_prevented(check: Check) -> bool:
+    """Whether the check could not be made. Other errors of a promise (a right token that is refused) are its answer."""
+    if check.error is None:
+        return False
+    return isinstance(check.error, DeliveryFailed) or check.name not in PROMISES

@@ -237,6 +237,16 @@ def test_nobody_is_found_out_before_anything_else(s3_port: int, tmp_path: Path) 
         assert not proxy.requests
 
 
+def test_profile_that_does_not_exist_is_a_wrong_configuration(s3_port: int, tmp_path: Path) -> None:
+    with Proxy(s3_port) as proxy:
+        place = place_on("s3", proxy, tmp_path)
+        for command in ("doctor", "init-store"):
+            outcome = place.operator.outcome(command, expect=2, env={"AWS_PROFILE": "no-such-profile"})
+            assert "no-such-profile" in outcome.error["message"]
+            assert failed(outcome) == list(checks_of(outcome))
+        assert not proxy.requests
+
+
 def test_nobody_is_found_out_on_google_too(tmp_path: Path) -> None:
     operator = Operator(tmp_path, "gs://bucket/prefix", {"DAGFERRY_BUNDLE": "shop"})
     env = {servers.EMULATOR: None, "GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "no-such-key.json")}

@@ -250,6 +250,24 @@ def test_a_role_that_is_refused_is_not_taken_for_a_refusal_of_the_store(
         assert caught.value.code == ends
 
 
+def test_a_login_that_is_over_is_not_taken_for_the_network(
+    without_keys: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (
+        "start_url = https://login.invalid",
+        "region = us-east-1",
+        "account_id = 123456789012",
+        "role_name = agent",
+    )
+    (tmp_path / "config").write_text("[default]\n" + "".join(f"sso_{line}\n" for line in lines))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for call in (without_keys.identity, lambda: without_keys.read("a/object", limit=10)):
+        with pytest.raises(Forbidden, match="SSO") as caught:
+            call()
+        assert caught.value.code == "no_credentials"
+
+
 def test_a_server_that_is_away_is_unreachable() -> None:
     store = open_s3(S3Address(servers.BUCKET, "", "http://127.0.0.1:1"))
     with pytest.raises(DeliveryFailed, match="127"):
