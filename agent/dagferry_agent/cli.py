@@ -206,9 +206,11 @@ def pull(version: str | None, **options: Any) -> None:  # noqa: ANN401
     settings = _settings(options)
     wanted = check_version(version) if version else None
     _log_to_stderr(logging.WARNING)
+    from dagferry_storage.cli_progress import shown
+
     from .delivery import open_delivery
 
-    delivery = open_delivery(settings)
+    delivery = open_delivery(settings, shown=shown)
     delivery.prepare()
     reply = delivery.pull() if wanted is None else delivery.pull_version(wanted)
     commandline.emit(reply.to_dict(), options["output"], _pull_text(reply))

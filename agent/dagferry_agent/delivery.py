@@ -42,25 +42,31 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .state import State
 
+    Shown = Callable[[Store, str, int], Store]
+
 log = logging.getLogger(__name__)
 
 
-def open_delivery(settings: Settings) -> Delivery:
+def open_delivery(settings: Settings, *, shown: Shown | None = None) -> Delivery:
     """The delivery that ``settings`` describe, with the real store and clock. Raises `Usage`."""
-    return Delivery(settings, open_store(settings.store), Root(settings.root), time.time)
+    return Delivery(settings, open_store(settings.store), Root(settings.root), time.time, shown=shown)
 
 
 class Delivery:
     """Brings what a channel says onto one root. Safe to call from several threads; other agents are held off by a lock.
 
-    ``clock`` gives the present in seconds since 1970.
+    ``clock`` gives the present in seconds since 1970. ``shown`` is put around the store for a tarball's download, and
+    is told what that is and how many bytes it has.
     """
 
-    def __init__(self, settings: Settings, store: Store, root: Root, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, root: Root, clock: Callable[[], float], *, shown: Shown | None = None
+    ) -> None:
         self.settings = settings
         self._store = store
         self._clock = clock
         self._root = root
+        self._shown = shown
         self._durable = settings.durability != "none"
         self._pulling = threading.Lock()
         self._seen: tuple[TrustedRecord, str] | None = None  # the last accepted head, and its token
@@ -235,7 +241,9 @@ class Delivery:
     ) -> Iterator[tuple[VerifiedTarball, BinaryIO]]:
         """The verified tarball, and the file that holds it until the end of the block."""
         with disk.doing(f"fetching into {self._root.staging}"), tempfile.TemporaryFile(dir=self._root.staging) as spool:
-            tarball = fetch.tarball(meter, self.settings.bundle, tree, content, spool)
+            bundle = self.settings.bundle
+            store = self._shown(meter, bundle, content.tarball.size) if self._shown else meter
+            tarball = fetch.tarball(store, bundle, tree, content, spool)
             spool.seek(0)
             yield tarball, spool
 

@@ -65,19 +65,34 @@ def content_of(store: Store, bundle: str, text: str) -> tuple[str, trust.Verifie
     return one.version, fetch.files(store, bundle, one.content)
 
 
-def check_store(store: Store, bundle: str) -> bool:
-    """Whether the store was probed and passed; False if it never was. Raises `BadData` if it failed or is newer."""
+@dataclass(frozen=True)
+class Verdict:
+    """What ``store.json`` says of a store: when it was probed, and which of its promises it broke."""
+
+    checked: str
+    ok: bool
+    broken: tuple[str, ...]
+
+
+def verdict(store: Store, bundle: str) -> Verdict | None:
+    """The stored verdict; None if the store never was probed. Raises `Malformed` (also of a newer format)."""
     try:
         stored = store.read(layout.store_json(bundle), limit=layout.MAX_DOCUMENT)
     except Missing:
-        return False
+        return None
     document = fields.load(stored.body, f"{layout.store_json(bundle)} in {store.url}", limit=layout.MAX_DOCUMENT)
     check_format(document, FORMAT)
-    if not document.flag("ok"):
-        broken = [check.text("name") for check in document.children("checks") if not check.flag("ok")]
+    broken = tuple(check.text("name") for check in document.children("checks") if not check.flag("ok"))
+    return Verdict(document.text("checked"), document.flag("ok"), broken)
+
+
+def check_store(store: Store, bundle: str) -> bool:
+    """Whether the store was probed and passed; False if it never was. Raises `BadData` if it failed or is newer."""
+    found = verdict(store, bundle)
+    if found is not None and not found.ok:
         raise BadData(
-            f"{store.url} does not keep its promises: {', '.join(broken)}",
+            f"{store.url} does not keep its promises: {', '.join(found.broken)}",
             "use another store; `dagferry init-store` probes it again",
             code="unfit_store",
         )
-    return True
+    return found is not None

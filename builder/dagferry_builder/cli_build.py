@@ -1,9 +1,8 @@
-"""Commands that make versions: init, init-store, version, build, publish, ship."""
+"""Commands that make versions: init, version, build, publish, ship."""
 
 from __future__ import annotations
 
 import re
-import secrets
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from dagferry_schemas.commandline import emit, plain
-from dagferry_schemas.errors import BadData, Conflict, Held, Usage
+from dagferry_schemas.errors import Conflict, Held, Usage
 from dagferry_schemas.names import NAME, check_name
 from dagferry_storage import disk
+from dagferry_storage.cli_progress import shown
 
 from . import options
 from .access import parse_urls
@@ -68,37 +68,6 @@ def init(bundle_name: str | None, root: str | None, output: str) -> None:
 def _bundle_name(text: str) -> str:
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:63]
     return name if NAME.fullmatch(name) else "dags"
-
-
-@click.command("init-store")
-@options.placed
-@options.dry_run
-def init_store(site: Site, output: str, dry_run: bool) -> None:
-    """Probe the store and leave the verdict in its store.json."""
-    from .publish import init_store as probe_store
-    from .site import ignore_default_store
-
-    if dry_run:
-        emit({"store": site.store.url, "checks": []}, output, f"would probe {site.store.url}")
-        return
-    ignore_default_store(site)
-    checks = probe_store(site.store, site.bundle_name, now(), secrets.token_hex(8))
-    result = {
-        "store": site.store.url,
-        "bundle": site.bundle_name,
-        "ok": all(check.ok for check in checks),
-        "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks],
-    }
-    if not result["ok"]:
-        failed = "; ".join(f"{check.name}: {check.detail}" for check in checks if not check.ok)
-        raise BadData(
-            f"{site.store.url} does not keep its promises: {failed}",
-            "a channel is only as safe as the store under it: use another store",
-            code="unfit_store",
-            result=result,
-        )
-    lines = [f"{'ok' if check.ok else 'NOT OK':6} {check.name}: {check.detail}" for check in checks]
-    emit(result, output, "\n".join([site.store.url, *lines]))
 
 
 @click.command()
@@ -200,6 +169,7 @@ def _publish(site: Site, rev: str, *, dry_run: bool) -> tuple[Artifact, Publicat
     with tempfile.TemporaryFile() as spool:
         artifact = _build(site, rev, spool)
         store = site.store if dry_run else site.writable_store(artifact.version.bundle)
+        store = shown(store, f"{artifact.version.bundle} {artifact.version.version}")
         return artifact, publish_artifact(store, artifact.offer(now()), spool, dry_run=dry_run)
 
 
@@ -275,4 +245,4 @@ def _shipped(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-COMMANDS = (init, init_store, version, build, publish, ship)
+COMMANDS = (init, version, build, publish, ship)

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from dagferry_schemas.commandline import emit, plain
 from dagferry_schemas.errors import BadData, Usage
 from dagferry_storage import published
+from dagferry_storage.cli_progress import shown
 
 from . import catalog, options
 from .access import Access, parse_urls
@@ -19,6 +20,8 @@ from .access import Access, parse_urls
 if TYPE_CHECKING:
     from dagferry_schemas.endpoint import AgentStatus
     from dagferry_schemas.record import Record
+    from dagferry_schemas.version import Version
+    from dagferry_storage.store import Store
 
     from .agents import Answer
     from .site import Site
@@ -130,10 +133,13 @@ def verify(version: str | None, channel_name: str | None, site: Site, output: st
     if (version is None) == (channel_name is None):
         raise Usage("verify takes a VERSION or --channel", "give exactly one of them")
     if channel_name is not None:
-        checks = verify_channel(site.store, site.bundle_name, site.channel(channel_name))
+        channel = site.channel(channel_name)
+        live = channel.existing_head().record.live
+        store = shown(site.store, f"{site.bundle_name} {live.version}", live.content.tarball.size)
+        checks = verify_channel(store, site.bundle_name, channel)
     else:
-        name = published.resolve(site.store, site.bundle_name, version or "").version.version
-        checks = verify_version(site.store, site.bundle_name, name)
+        one = published.resolve(site.store, site.bundle_name, version or "").version
+        checks = verify_version(_showing(site, one), site.bundle_name, one.version)
     failed = [check for check in checks if not check.ok]
     result = {"ok": not failed, "checks": [asdict(check) for check in checks]}
     if failed:
@@ -142,6 +148,11 @@ def verify(version: str | None, channel_name: str | None, site: Site, output: st
             f"verification failed: {said}", "nothing that is live was touched", code="verify_failed", result=result
         )
     emit(result, output, plain_lines([f"ok {check.name}: {check.detail}" for check in checks]))
+
+
+def _showing(site: Site, version: Version) -> Store:
+    """The site's store, which shows how far the download of ``version`` is."""
+    return shown(site.store, f"{version.bundle} {version.version}", version.content.tarball.size)
 
 
 @click.command()
@@ -155,7 +166,7 @@ def export(version: str, target: Path, site: Site, output: str) -> None:
     from .export import export as export_tree
 
     one = published.resolve(site.store, site.bundle_name, version).version
-    files = export_tree(site.store, site.bundle_name, one.content, target)
+    files = export_tree(_showing(site, one), site.bundle_name, one.content, target)
     result = {"version": one.version, "tree": one.content.tree, "files": files, "path": str(target)}
     emit(result, output, f"{files} files of {one.version} in {target}")
 
@@ -169,9 +180,11 @@ def copy(version: str, target_url: str, dry_run: bool, site: Site, output: str) 
     """Copy a version to another store, verified on the way."""
     from .copying import copy as copy_version
 
+    found = published.resolve(site.store, site.bundle_name, version).version
     target = replace(site, store_url=target_url)
     store = target.store if dry_run else target.writable_store(site.bundle_name)
-    publication = copy_version(site.store, store, site.bundle_name, version, dry_run=dry_run)
+    store = shown(store, f"{found.bundle} {found.version}")
+    publication = copy_version(_showing(site, found), store, site.bundle_name, found.version, dry_run=dry_run)
     one = publication.published.version
     result = {
         "version": one.version,

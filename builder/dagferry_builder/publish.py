@@ -13,19 +13,17 @@ import tempfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
-from dagferry_schemas import compression, fields, layout, plaintar, trust
+from dagferry_schemas import compression, layout, plaintar, trust
 from dagferry_schemas.errors import Conflict, Corrupt, DagferryError, Malformed
 from dagferry_schemas.names import digest_of
 from dagferry_schemas.pins import Content, FilesPin, Pin, TarballPin
 from dagferry_schemas.tree import MAX_LINE, read_files
 from dagferry_storage import disk, published, unpack
-from dagferry_storage.probe import probe
 from dagferry_storage.published import Published
 from dagferry_storage.store import Absent, Exists, Missing
 
 if TYPE_CHECKING:
     from dagferry_schemas.version import Version
-    from dagferry_storage.probe import Check
     from dagferry_storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -160,23 +158,3 @@ def _store_report(store: Store, key: str, report: bytes) -> None:
         store.create(key, report)
     except DagferryError as error:
         log.warning("the report was not stored: %s", error.message)
-
-
-def init_store(store: Store, bundle: str, now: str, nonce: str) -> tuple[Check, ...]:
-    """Probe the store and leave the verdict in ``store.json``; a bad one is returned, not raised."""
-    checks = probe(store, f"{bundle}/", nonce)
-    document = fields.dump(
-        {
-            "format": 1,
-            "bundle": bundle,
-            "checked": now,
-            "ok": all(check.ok for check in checks),
-            "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks],
-        }
-    )
-    key = layout.store_json(bundle)
-    try:
-        store.create(key, document)
-    except Exists:
-        store.replace(key, document, store.read(key, limit=layout.MAX_DOCUMENT).token)
-    return checks

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import socket
+import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
@@ -21,7 +22,7 @@ from dagferry_storage.stores import open_store
 
 from . import catalog, config
 from .channel import Channel
-from .publish import init_store
+from .fitness import init_store, require_fit
 
 if TYPE_CHECKING:
     from dagferry_storage.store import Store
@@ -109,8 +110,12 @@ class Site:
         if not self._was_probed(bundle):
             where = "if it should hold versions already, look at --store and its mount"
             log.warning("this is a new store for bundle %r: %s (%s)", bundle, self.store.url, where)
-            init_store(self.store, bundle, now(), secrets.token_hex(8))
-            catalog.check_store(self.store, bundle)
+            checks = init_store(self.store, bundle, now(), secrets.token_hex(8), time.time)
+            # A clock that is off is not the store's fault, and stops no publication; the doctor insists.
+            off = [check for check in checks if check.name == "clock" and not check.ok and check.error is None]
+            for check in off:
+                log.warning("%s (`dagferry doctor` says more)", check.detail)
+            require_fit(self.store, [check for check in checks if check not in off], {})
         return self.store
 
     def _was_probed(self, bundle: str) -> bool:

@@ -33,13 +33,13 @@ import google.cloud.storage as storage
 import urllib3.exceptions
 from google.api_core import exceptions as refusals
 from google.auth.credentials import AnonymousCredentials
-from google.auth.transport.requests import AuthorizedSession
+from google.auth.transport.requests import AuthorizedSession, Request
 from requests.adapters import HTTPAdapter
 
 from dagferry_schemas.errors import BadData, DeliveryFailed, Forbidden
 
 from .retrying import NotDone, Passing, attempt
-from .store import Absent, Exists, Missing, Stored, Superseded, TooLarge
+from .store import SET_THE_CLOCK, Absent, Exists, Missing, Stored, Superseded, TooLarge
 
 try:
     from google.cloud.storage.exceptions import DataCorruption
@@ -56,6 +56,8 @@ CONNECT_SECONDS: Final = 5
 READ_SECONDS: Final = 30
 CONNECTIONS: Final = 32
 _CONTENT: Final = "application/octet-stream"
+_SKEWED: Final = "Check your iat and exp values"
+"""What Google's server of tokens answers, and says of nothing else, where a key's signature is not of this hour."""
 _GENERATION: Final = re.compile(r"[1-9][0-9]{0,18}")
 
 
@@ -81,6 +83,21 @@ class GcsStore:
     def url(self) -> str:
         """``gs://bucket/prefix``."""
         return f"gs://{self._address.bucket}/{self._address.prefix}".rstrip("/")
+
+    def identity(self) -> str:
+        """The account, and where Google's client found it. Raises `Forbidden` if it gets no token."""
+        attempt(self._get_token, again_after=Passing)
+        if isinstance(self._credentials, AnonymousCredentials):
+            return f"{self._who}, as emulators are spoken to"
+        ask: Any = getattr(self._credentials, "get_cred_info", None)  # since google-auth 2.35
+        told = (ask() if ask else None) or {}
+        source = [told[name] for name in ("credential_type", "credential_source") if told.get(name)]
+        return f"{self._who} ({', '.join(source) or type(self._credentials).__module__})"
+
+    def _get_token(self) -> None:
+        with self._telling("find", "credentials"):
+            if self._client and not self._credentials.valid:
+                self._credentials.refresh(Request())
 
     def read(self, key: str, *, limit: int) -> Stored:
         """The object's bytes, at most ``limit`` of them. Raises `Missing`, `TooLarge`."""
@@ -110,6 +127,18 @@ class GcsStore:
             blob = self._blob(key)
             blob.download_to_file(body, raw_download=True, retry=None, timeout=_timeout(), **options)
             return self._token(blob)
+
+    def modified(self, key: str) -> float:
+        """When the object's present state was written, by the server's clock. Raises `Missing`."""
+        return attempt(lambda: self._modified(key), again_after=Passing)
+
+    def _modified(self, key: str) -> float:
+        with self._telling("read", key):
+            blob = self._blob(key)
+            blob.reload(retry=None, timeout=_timeout())
+        if blob.updated is None:
+            raise DeliveryFailed(f"store {self.url}: the server tells no times", "that server is none for a store")
+        return float(blob.updated.timestamp())
 
     @contextmanager
     def stream(self, key: str) -> Iterator[Iterator[bytes]]:
@@ -261,7 +290,7 @@ class GcsStore:
         return storage.Client(project=None, credentials=self._credentials, client_options=options, _http=session)
 
     @property
-    def _identity(self) -> str:
+    def _who(self) -> str:
         """Who the server was told that this is; a machine's own account is known only after it was used."""
         credentials = self._credentials
         if credentials is None or isinstance(credentials, AnonymousCredentials):
@@ -295,9 +324,8 @@ class GcsStore:
                 return Missing(
                     f"{what}: there is no such object", "check the name, and that the store is the right one"
                 )
-            return Absent(
-                f"{what}: there is no such bucket for {self._identity} ({said})", "check --store, or create the bucket"
-            )
+            told = f"there is no such bucket ({said}; asked as {self._who})"
+            return Absent(f"{what}: {told}", "check --store, or create the bucket")
         # A limit of so many requests in a time has had its answers under both numbers.
         if status == 429 or (status == 403 and "ratelimitexceeded" in _text(error).lower()):
             return NotDone(f"{what}: the server is busy with it ({said})", "try again in a moment")
@@ -305,7 +333,7 @@ class GcsStore:
             return self._not_accepted(what, said)
         if status == 403:
             rights = "give it the rights that docs/policies.md lists for its part"
-            return Forbidden(f"{what}: {self._identity} may not ({said})", rights)
+            return Forbidden(f"{what}: {self._who} may not ({said})", rights)
         kind = Passing if status >= 500 or status == 408 else DeliveryFailed
         return kind(f"{what}: HTTP {status} {said}".rstrip(), "try again; look at the server's state")
 
@@ -316,11 +344,14 @@ class GcsStore:
             return Forbidden(f"{what}: {said}", hint, code="no_credentials")
         if isinstance(error, unproven.TransportError):
             return Passing(f"{what}: the credentials' server: {error}", "look at the network, then try again")
+        if _SKEWED in str(error):
+            said = f"this machine's clock is too far from Google's, who refuses a token to {self._who}"
+            return DeliveryFailed(f"{what}: {said} ({error})", SET_THE_CLOCK, code="clock_skew")
         return self._not_accepted(what, str(error))
 
     def _not_accepted(self, what: str, said: str) -> Forbidden:
         return Forbidden(
-            f"{what}: the credentials of {self._identity} are not accepted ({said})",
+            f"{what}: the credentials of {self._who} are not accepted ({said})",
             "renew them, or check which ones this process finds",
             code="no_credentials" if isinstance(self._credentials, AnonymousCredentials) else "expired_credentials",
         )

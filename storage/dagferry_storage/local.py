@@ -7,7 +7,7 @@
   module are not held off; readers need no lock, because a rename shows them the old file or the new one, whole.
 * The kernel drops a killed writer's lock. Its ``.tmp-*`` file may stay behind and is in nobody's way.
 * Bytes reach the disk before their name does, and the name before a call returns.
-* A token is the SHA-256 of the bytes.
+* A token is the SHA-256 of the bytes. The store's clock is that of the file system.
 * A root that does not exist is an outage (think of a volume that is not mounted), never an empty store.
 """
 
@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import io
 import os
+import pwd
 import secrets
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
@@ -62,6 +63,14 @@ class LocalStore:
         """The root as a ``file://`` URL, which `open_store` accepts."""
         return self._root.as_uri()
 
+    def identity(self) -> str:
+        """The user that this process runs as."""
+        number = os.geteuid()
+        try:
+            return f"user {pwd.getpwuid(number).pw_name} (uid {number})"
+        except KeyError:  # a container's user without a name
+            return f"uid {number}"
+
     def read(self, key: str, *, limit: int) -> Stored:
         """The object's bytes, at most ``limit`` of them. Raises `Missing`, `TooLarge`."""
         with self._open(key) as file, self._telling("read", key):
@@ -78,6 +87,11 @@ class LocalStore:
         """None if the object is still in the state ``token``, else as `read`; a disk always reads it whole."""
         stored = self.read(key, limit=limit)
         return None if stored.token == token else stored
+
+    def modified(self, key: str) -> float:
+        """When the object's present state was written, by the file system's clock. Raises `Missing`."""
+        with self._open(key) as file, self._telling("read", key):
+            return os.fstat(file.fileno()).st_mtime
 
     @contextmanager
     def stream(self, key: str) -> Iterator[Iterator[bytes]]:

@@ -24,6 +24,10 @@ class MeteredStore:
         """The URL of the store behind."""
         return self._store.url
 
+    def identity(self) -> str:
+        """As the store behind."""
+        return self._store.identity()
+
     def read(self, key: str, *, limit: int) -> Stored:
         """As the store behind."""
         self.requests += 1
@@ -37,6 +41,11 @@ class MeteredStore:
         found = self._store.read_if_changed(key, token, limit=limit)
         self.bytes_fetched += len(found.body) if found else 0
         return found
+
+    def modified(self, key: str) -> float:
+        """As the store behind."""
+        self.requests += 1
+        return self._store.modified(key)
 
     @contextmanager
     def stream(self, key: str) -> Iterator[Iterator[bytes]]:

@@ -1,70 +1,112 @@
-"""Does this store keep its promises? Five checks that try to break them, for ``init-store`` and ``doctor``.
+"""Does this store keep its promises, and has it our time? For ``init-store`` and ``doctor``.
 
+* `PROMISES` are five checks that try to break them. A sixth, ``clock``, says nothing about the store alone.
 * Some stores accept a condition and ignore it, and answer as if all were well: only trying tells.
-* Two throw-away objects, ``<prefix>probe/<nonce>`` and ``<prefix>probe/<nonce>-late``, are used and deleted. Where
-  deleting is not allowed they stay: they are small, and no reader looks there.
+* Three throw-away objects, ``<prefix>probe/<nonce>`` and the same with ``-late`` and ``-clock``, are used and deleted.
+  Where deleting is not allowed they stay: they are small, and no reader looks there.
 * A broken promise fails its own check. A foreseen error fails its check and leaves the later ones untried: it says
   that the store could not be asked, and asking again would take another timeout each.
-* The nonce comes from the caller; there is no clock and no randomness here.
+* Nonce and clock come from the caller; there is no time and no randomness here.
 """
 
 from __future__ import annotations
 
 import io
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from dagferry_schemas.errors import DagferryError
 
 from .store import Exists, Superseded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from .store import Store, Stored
 
+    Step = Callable[[], str]
+    """Says what it saw. Raises `Failed`, or any `DagferryError`."""
+
+PROMISES: Final = ("create", "create_only", "compare_and_swap", "conditional_read", "list")
+MOST_APART: Final = 60
+"""Seconds between two clocks that are still right: records carry times, and so will signatures."""
 _LIMIT = 4096  # bytes; far more than any body written here
 
 
 @dataclass(frozen=True)
 class Check:
-    """What one check found: ``detail`` says what was seen, or why the check could not be made."""
+    """What one check found: ``detail`` says what was seen, or why the check could not be made.
+
+    ``error`` is what kept it from being made.
+    """
 
     name: str
     ok: bool
     detail: str
+    error: DagferryError | None = field(default=None, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {"name": self.name, "ok": self.ok, "detail": self.detail}
 
 
-def probe(store: Store, prefix: str, nonce: str) -> tuple[Check, ...]:
+class Failed(Exception):
+    """A check was made, and what it saw is not as it has to be."""
+
+
+def probe(store: Store, prefix: str, nonce: str, clock: Callable[[], float]) -> tuple[Check, ...]:
     """Try all promises below ``prefix`` (empty, or ending in ``/``) with a nonce that was never used there before.
 
-    Raises nothing that is foreseen: each failure is in its `Check`.
+    ``clock`` gives this machine's seconds since 1970. Raises nothing that is foreseen: each failure is in its `Check`.
     """
-    subject = _Subject(store, f"{prefix}probe/", nonce)
+    with trying(store, prefix, nonce, clock) as steps:
+        return examine(steps)
+
+
+@contextmanager
+def trying(store: Store, prefix: str, nonce: str, clock: Callable[[], float]) -> Iterator[dict[str, Step]]:
+    """The steps of `probe`, for whoever has more to try; their objects are deleted at the end."""
+    subject = _Subject(store, f"{prefix}probe/", nonce, clock)
     try:
-        return tuple(_run(subject))
+        yield {name: getattr(subject, name) for name in (*PROMISES, "clock")}
     finally:
         subject.clean()
 
 
-def _run(subject: _Subject) -> Iterator[Check]:
+def examine(steps: Mapping[str, Step]) -> tuple[Check, ...]:
+    """Take the steps in their order, each as one check; after an error the rest is not tried."""
+    return tuple(_taken(steps))
+
+
+def _taken(steps: Mapping[str, Step]) -> Iterator[Check]:
     tried = True
-    for name, step in _STEPS.items():
+    for name, step in steps.items():
         if not tried:
             yield Check(name, False, "not tried")
             continue
         try:
-            yield Check(name, True, step(subject))
-        except _BrokenPromise as broken:
-            yield Check(name, False, str(broken))
+            yield Check(name, True, step())
+        except Failed as failed:
+            yield Check(name, False, str(failed))
         except DagferryError as error:
             tried = False
-            yield Check(name, False, error.message)
+            yield Check(name, False, error.message, error)
 
 
-class _BrokenPromise(Exception):
-    """The store answered, and not as it promised."""
+def compare_clocks(before: float, stored: float, after: float) -> str:
+    """What is to be said of a store's clock that read ``stored`` between ``before`` and ``after`` on this machine's.
+
+    A store may leave out the fraction of its second; the doubt counts in favour. Raises `Failed`.
+    """
+    ahead, behind = before - (stored + 1), stored - after
+    if max(ahead, behind) <= 0:
+        return "this machine's clock and the store's agree to the second"
+    side = "ahead of" if ahead > 0 else "behind"
+    said = f"this machine's clock is {max(ahead, behind):.0f} s {side} the store's"
+    if max(ahead, behind) > MOST_APART:
+        raise Failed(f"{said}; {MOST_APART} s are allowed")
+    return said
 
 
 class _LateBody(io.BytesIO):
@@ -82,14 +124,16 @@ class _LateBody(io.BytesIO):
 
 
 class _Subject:
-    """The throw-away objects and the five things that are tried on them; each returns what it saw."""
+    """The throw-away objects and what is tried on them; each returns what it saw."""
 
-    def __init__(self, store: Store, folder: str, nonce: str) -> None:
+    def __init__(self, store: Store, folder: str, nonce: str, clock: Callable[[], float]) -> None:
         self._store = store
         self._folder = folder
         self._key = folder + nonce
         self._late_key = f"{folder}{nonce}-late"
+        self._clock_key = f"{folder}{nonce}-clock"
         self._nonce = nonce
+        self._now = clock
 
     def create(self) -> str:
         self._store.create(self._key, self._body("first"))
@@ -111,27 +155,33 @@ class _Subject:
         self._expect(self._key, "replaced", "an object that was replaced with the right token")
         with suppress(Superseded):
             self._store.replace(self._key, self._body("stale"), before.token)
-            raise _BrokenPromise("a replace with a stale token was accepted")
+            raise Failed("a replace with a stale token was accepted")
         self._expect(self._key, "replaced", "an object after a refused replace")
         return "a replace took place with the right token and was refused with a stale one"
 
     def conditional_read(self) -> str:
         before = self._read(self._key)
         if self._store.read_if_changed(self._key, before.token, limit=_LIMIT) is not None:
-            raise _BrokenPromise("an unchanged object was reported as changed")
+            raise Failed("an unchanged object was reported as changed")
         self._store.replace(self._key, self._body("changed"), before.token)
         now = self._store.read_if_changed(self._key, before.token, limit=_LIMIT)
         if now is None or now.body != self._body("changed"):
-            raise _BrokenPromise("a changed object was reported as unchanged, or with other bytes than its own")
+            raise Failed("a changed object was reported as unchanged, or with other bytes than its own")
         return "an unchanged object was recognised, and a changed one was read"
 
     def list(self) -> str:
         if self._key not in self._store.names(self._folder):
-            raise _BrokenPromise("a stored object is not listed")
+            raise Failed("a stored object is not listed")
         return "a stored object is listed"
 
+    def clock(self) -> str:
+        before = self._now()
+        self._store.create(self._clock_key, self._body("clock"))
+        after = self._now()
+        return compare_clocks(before, self._store.modified(self._clock_key), after)
+
     def clean(self) -> None:
-        for key in (self._key, self._late_key):
+        for key in (self._key, self._late_key, self._clock_key):
             with suppress(DagferryError):
                 self._store.delete(key)
 
@@ -144,17 +194,8 @@ class _Subject:
     def _create_refused(self, key: str, body: bytes | io.BytesIO) -> None:
         with suppress(Exists):
             self._store.create(key, body)
-            raise _BrokenPromise("a create of an object that exists was accepted")
+            raise Failed("a create of an object that exists was accepted")
 
     def _expect(self, key: str, word: str, what: str) -> None:
         if self._read(key).body != self._body(word):
-            raise _BrokenPromise(f"{what} has other bytes than it should have")
-
-
-_STEPS: dict[str, Callable[[_Subject], str]] = {
-    "create": _Subject.create,
-    "create_only": _Subject.create_only,
-    "compare_and_swap": _Subject.compare_and_swap,
-    "conditional_read": _Subject.conditional_read,
-    "list": _Subject.list,
-}
+            raise Failed(f"{what} has other bytes than it should have")

@@ -29,7 +29,7 @@ from dagferry_schemas.errors import DagferryError, DeliveryFailed, Forbidden, Us
 from . import s3_parts
 from .retrying import NotDone, Passing, attempt
 from .s3_parts import Parts
-from .store import Absent, Exists, Missing, Stored, Superseded, TooLarge
+from .store import SET_THE_CLOCK, Absent, Exists, Missing, Stored, Superseded, TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +57,8 @@ _EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestEx
 _ELSEWHERE: Final = frozenset(
     {"PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "400"}
 )
+_IDENTIFYING: Final = frozenset({"AssumeRole", "AssumeRoleWithWebIdentity", "GetRoleCredentials"})
+"""Requests by which boto3 gets credentials, before it asks the store for anything."""
 _NOT_DONE: Final = frozenset(
     {"ConditionalRequestConflict", "OperationAborted", "SlowDown", "Throttling", "RequestLimitExceeded"}
 )
@@ -84,7 +86,7 @@ class S3Store:
         self._parts = parts or Parts()
         self._made = threading.Lock()
         self._client_made: Any = None
-        self._identity = "no credentials"
+        self._credentials: Any = None
 
     @property
     def url(self) -> str:
@@ -97,6 +99,23 @@ class S3Store:
         }
         query = "&".join(f"{name}={value}" for name, value in options.items() if value)
         return f"s3://{address.bucket}/{address.prefix}".rstrip("/") + (f"?{query}" if query else "")
+
+    def identity(self) -> str:
+        """The access key, and how boto3 found it. Raises `Forbidden` if there is none."""
+        with self._telling("find", "credentials"):
+            if self._client is None or self._credentials is None:
+                raise refusals.NoCredentialsError
+            self._credentials.get_frozen_credentials()  # those of a role are fetched only now
+        return self._who
+
+    @property
+    def _who(self) -> str:
+        """Who is named in a message. It asks nobody, because asking may be what has failed."""
+        if self._credentials is None:
+            return "a client without credentials"
+        known = vars(self._credentials)  # the attribute of the same name may fetch new ones
+        key, method = known.get("_access_key") or known.get("access_key"), known.get("method")
+        return f"access key {key} ({method})" if key else f"the identity of {method}"
 
     def read(self, key: str, *, limit: int) -> Stored:
         """The object's bytes, at most ``limit`` of them. Raises `Missing`, `TooLarge`."""
@@ -123,6 +142,20 @@ class S3Store:
         except _Unchanged:
             return None
         return Stored(body, found["ETag"])
+
+    def modified(self, key: str) -> float:
+        """When the object's present state was written, by the server's clock, in whole seconds. Raises `Missing`."""
+        return attempt(lambda: self._modified(key), again_after=Passing)
+
+    def _modified(self, key: str) -> float:
+        with self._telling("read", key):
+            try:
+                found = self._client.head_object(**self._name(key))
+            except refusals.ClientError:
+                # A refused HEAD has no body: whether bucket or object is missing, or why not, only a GET is told.
+                found = self._client.get_object(**self._name(key))
+                found["Body"].close()
+            return float(found["LastModified"].timestamp())
 
     @contextmanager
     def stream(self, key: str) -> Iterator[Iterator[bytes]]:
@@ -177,7 +210,7 @@ class S3Store:
 
     def _exists(self, key: str) -> bool:
         try:
-            attempt(lambda: self._ask(key, "head_object"), again_after=Passing)
+            self.modified(key)
         except Missing:
             return False
         return True
@@ -247,9 +280,7 @@ class S3Store:
             s3={"addressing_style": "path"} if own else None,
         )
         session = boto3.session.Session()
-        credentials = session.get_credentials()
-        if credentials is not None:
-            self._identity = f"access key {credentials.access_key} ({credentials.method})"
+        self._credentials = session.get_credentials()
         region = self._address.region or session.region_name or "us-east-1"
         return session.client("s3", endpoint_url=self._address.endpoint, region_name=region, config=config)
 
@@ -264,9 +295,10 @@ class S3Store:
             refusals.NoCredentialsError,
             refusals.PartialCredentialsError,
             refusals.CredentialRetrievalError,
+            refusals.SSOError,
         ) as error:
             raise Forbidden(
-                f"store {self.url}: {error}",
+                f"store {self.url}: cannot {action} {key} as {self._who}: {error}",
                 "give this process AWS credentials: environment, profile, web identity or pod identity",
                 code="no_credentials",
             ) from error
@@ -287,22 +319,33 @@ class S3Store:
             return _Refused()
         if code == "NoSuchBucket":
             return Absent(
-                f"{what}: there is no such bucket for {self._identity}", "check --store, or create the bucket"
+                f"{what}: there is no such bucket (asked as {self._who})", "check --store, or create the bucket"
             )
         if code in _NO_KEY:
             return Missing(
                 f"{what}: there is no such object in it", "check the name, and that the store is the right one"
             )
-        return self._denied(code, what) or self._failed(error, code, status, what)
+        return self._denied(error, code, status, what) or self._failed(error, code, status, what)
 
-    def _denied(self, code: str, what: str) -> DagferryError | None:
+    def _denied(self, error: refusals.ClientError, code: str, status: int, what: str) -> DagferryError | None:
+        told = error.response.get("Error", {})
         if code in _EXPIRED:
             return Forbidden(
-                f"{what}: the credentials of {self._identity} have expired", "renew them", code="expired_credentials"
+                f"{what}: the credentials of {self._who} have expired", "renew them", code="expired_credentials"
+            )
+        if code == "RequestTimeTooSkewed":
+            times = ", ".join(f"{name} {told[name]}" for name in ("RequestTime", "ServerTime") if told.get(name))
+            said = f"{what}: this machine's clock is too far from the server's, which refuses {self._who}"
+            return DeliveryFailed(f"{said} ({times or code})", SET_THE_CLOCK, code="clock_skew")
+        if error.operation_name in _IDENTIFYING and status in (400, 401, 403):
+            return Forbidden(
+                f"{what}: {self._who} is not given ({error.operation_name}: {code} {told.get('Message', '')})",
+                "look at the role, at whom it trusts, and at the token that this process shows for it",
+                code="no_credentials",
             )
         if code in _DENIED:
             return Forbidden(
-                f"{what}: {self._identity} may not ({code})",
+                f"{what}: {self._who} may not ({code})",
                 "give it the rights that docs/policies.md lists for its part",
             )
         return None
@@ -312,7 +355,7 @@ class S3Store:
         region = headers.get("x-amz-bucket-region") or error.response.get("Error", {}).get("Region")
         if code in _ELSEWHERE and region:
             return DeliveryFailed(
-                f"{what}: the bucket is in {region}, where {self._identity} was not asking",
+                f"{what} as {self._who}: the bucket is in {region}",
                 f"add ?region={region} to the store's URL",
                 code="wrong_region",
             )

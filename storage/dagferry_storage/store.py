@@ -16,13 +16,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 from dagferry_schemas.errors import BadData, Conflict, DeliveryFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
+
+
+SET_THE_CLOCK: Final = "set this machine's clock (NTP does), then try again"
+"""What to do next where a store, or a look at its clock, says that this machine's is off: ``clock_skew``."""
 
 
 class Missing(BadData):
@@ -75,12 +79,26 @@ class Store(Protocol):
         """The store as the user would name it, without credentials."""
         ...
 
+    def identity(self) -> str:
+        """Who this process is to the store, and where that was found; never a secret. Raises `Forbidden` for nobody.
+
+        It says what will be used, not what it may do; the store itself is not asked.
+        """
+        ...
+
     def read(self, key: str, *, limit: int) -> Stored:
         """The object's bytes, at most ``limit`` of them. Raises `Missing`, `TooLarge`."""
         ...
 
     def read_if_changed(self, key: str, token: str, *, limit: int) -> Stored | None:
         """None if the object is still in the state ``token`` (one conditional request), else as `read`."""
+        ...
+
+    def modified(self, key: str) -> float:
+        """When the object's present state was written: seconds since 1970 by the *store's* clock. Raises `Missing`.
+
+        A store may leave out the fraction of the second.
+        """
         ...
 
     def stream(self, key: str) -> AbstractContextManager[Iterator[bytes]]:

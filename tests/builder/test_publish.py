@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,9 @@ import zstandard
 from dagferry_builder import catalog
 from dagferry_builder.build import Artifact, build
 from dagferry_builder.config import Bundle
+from dagferry_builder.fitness import init_store
 from dagferry_builder.git import Repository
-from dagferry_builder.publish import Publication, init_store, publish
+from dagferry_builder.publish import Publication, publish
 from dagferry_builder.selection import Selection
 from dagferry_builder.verify import verify_version
 from dagferry_schemas import compression, layout
@@ -190,7 +192,7 @@ def test_a_dry_run_writes_nothing(desk: Desk) -> None:
 
 def test_the_stores_verdict_is_left_for_those_who_may_only_read(desk: Desk) -> None:
     assert not catalog.check_store(desk.store, BUNDLE)
-    assert all(check.ok for check in init_store(desk.store, BUNDLE, NOW, "0011"))
+    assert all(check.ok for check in init_store(desk.store, BUNDLE, NOW, "0011", time.time))
     assert catalog.check_store(desk.store, BUNDLE)
     assert set(desk.objects()) == {layout.store_json(BUNDLE)}
 
@@ -203,7 +205,7 @@ class Careless(LocalStore):
 
 
 def test_a_store_that_breaks_its_promises_is_refused_by_name(desk: Desk) -> None:
-    init_store(Careless(desk.folder), BUNDLE, NOW, "0012")
+    init_store(Careless(desk.folder), BUNDLE, NOW, "0012", time.time)
     with pytest.raises(BadData, match="compare_and_swap") as caught:
         catalog.check_store(desk.store, BUNDLE)
     assert caught.value.code == "unfit_store"

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import subprocess
+import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
@@ -67,18 +68,25 @@ def store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
             yield f"gs://{servers.BUCKET}/large"
 
 
+# A process counts the memory of the one that started it until its own program runs, so a small one starts it.
+START = """
+import os, sys
+process = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, state, used = os.wait4(process, 0)
+with open(sys.argv[1], "w") as peak:
+    peak.write(str(used.ru_maxrss))
+sys.exit(os.waitstatus_to_exitcode(state))
+"""
+
+
 def megabytes(program: str, *arguments: str, cwd: Path) -> tuple[float, dict[str, Any]]:
     """The peak of resident memory of a command that succeeded, and the document that it printed."""
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            [*COMMANDS[program], *arguments, "-o", "json"], cwd=cwd, env=environment(), stdout=said
-        )
-        _, state, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(state)
-        said.seek(0)
-        document = json.loads(said.read())
-    assert process.returncode == 0, document
-    return used.ru_maxrss / 1024, document
+    with tempfile.NamedTemporaryFile() as peak:
+        started = [sys.executable, "-I", "-S", "-c", START, peak.name]
+        command = [*started, *COMMANDS[program], *arguments, "-o", "json"]
+        done = subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done
+        return int(peak.read()) / 1024, json.loads(done.stdout)
 
 
 def story(repository: Repository, store_url: str, pod: Pod) -> dict[str, float]:
@@ -91,7 +99,7 @@ def story(repository: Repository, store_url: str, pod: Pod) -> dict[str, float]:
     peaks["promote"], _ = megabytes("dagferry", "promote", made["version"], at, "--channel", pod.channel, cwd=clone)
     peaks["first pull"], reply = megabytes("dagferry-agent", "pull", *agent.options, cwd=pod.root.parent)
     assert reply["files_written"] == made["files"]
-    repository.change({"dags/one_more.py": "NEW = True\n"})
+    repository.change({"dags/one_more.py": f"NEW = {secrets.token_hex()!r}\n"})
     _, made = megabytes("dagferry", "publish", at, cwd=clone)
     megabytes("dagferry", "promote", made["version"], at, "--channel", pod.channel, cwd=clone)
     peaks["second pull"], reply = megabytes("dagferry-agent", "pull", *agent.options, cwd=pod.root.parent)

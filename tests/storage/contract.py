@@ -8,6 +8,7 @@ shown to fail one.
 from __future__ import annotations
 
 import io
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar
 
@@ -32,6 +33,8 @@ def a_missing_object_cannot_be_read(store: Store) -> None:
             store.read(key, limit=LIMIT)
         with pytest.raises(Missing, match=key):
             store.read_if_changed(key, "any", limit=LIMIT)
+        with pytest.raises(Missing, match=key):
+            store.modified(key)
         with pytest.raises(Missing, match=key), store.stream(key):
             pytest.fail("a stream of a missing object was entered")
 
@@ -160,6 +163,23 @@ def equal_bytes_may_share_a_token_and_a_nonce_tells_them_apart(store: Store) -> 
         store.replace("a/nonce", b"C nonce 3", stale)
 
 
+def modified_tells_when_the_present_state_was_written(store: Store) -> None:
+    """The server is on this machine; the fraction of its second may be left out."""
+    began = time.time()
+    token = store.create("a/object", b"one")
+    created = store.modified("a/object")
+    assert began - 1.1 < created < time.time() + 0.1
+    time.sleep(1.1)
+    assert store.modified("a/object") == created
+    store.replace("a/object", b"one", token)
+    assert created < store.modified("a/object") < time.time() + 0.1
+
+
+def the_identity_is_told_without_the_store(store: Store) -> None:
+    assert store.identity()
+    assert store.identity() == store.identity()
+
+
 def names_are_exactly_the_keys_below_a_prefix(store: Store) -> None:
     keys = {"a/1", "a/2.json", "a/b/c/3", "a/b/4", "ab/5"}
     tokens = {key: store.create(key, b"x") for key in keys}
@@ -207,6 +227,7 @@ def errors_say_where_what_and_what_next(store: Store) -> None:
     token = store.create("a/object", b"12345")
     attempts: tuple[Callable[[], object], ...] = (
         lambda: store.read("a/missing", limit=1),
+        lambda: store.modified("a/missing"),
         lambda: store.read("a/object", limit=1),
         lambda: store.create("a/object", b""),
         lambda: store.replace("a/object", b"", f"not {token}"),
@@ -266,6 +287,8 @@ PROMISES: tuple[Callable[[Store], None], ...] = (
     replace_never_creates,
     a_conditional_read_tells_changed_from_unchanged,
     equal_bytes_may_share_a_token_and_a_nonce_tells_them_apart,
+    modified_tells_when_the_present_state_was_written,
+    the_identity_is_told_without_the_store,
     names_are_exactly_the_keys_below_a_prefix,
     delete_removes_one_object_and_may_be_repeated,
     threads_may_share_one_store,

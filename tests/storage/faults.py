@@ -32,6 +32,9 @@ class Fault:
     * ``garble``: the first byte of the reply's body is another one.
     * ``delay``: seconds before the reply.
     * ``pause``: seconds before each of the pieces, ``piece`` bytes long, in which the reply's body comes.
+    * ``hesitate``: seconds before each of the pieces, ``piece`` bytes long, in which the request's body is taken.
+    * ``forget``: headers and query parameters of the request that the server never hears of.
+    * ``rewrite``: headers of the server's reply, in small letters, that come with other values.
     """
 
     methods: str = "GET POST PUT DELETE HEAD"
@@ -49,6 +52,9 @@ class Fault:
     delay: float = 0.0
     pause: float = 0.0
     piece: int = 1
+    hesitate: float = 0.0
+    forget: tuple[str, ...] = ()
+    rewrite: Mapping[str, str] = field(default_factory=dict)
 
 
 class Proxy:
@@ -117,15 +123,16 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         if self.headers.get("Expect", "").lower() == "100-continue":
             self.headers.replace_header("Expect", "")  # the base class has answered it
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = self.proxy.befalls(self.command, self.path)
+        body = self._take(int(self.headers.get("Content-Length") or 0), fault)
         if fault is not None and fault.status:
             time.sleep(fault.delay)
             self._reply(fault.status, list(fault.headers.items()), fault.body, None)
             return
-        status, headers, reply = self._forward(body)
+        status, headers, reply = self._forward(body, fault.forget if fault else ())
         if fault is not None:
             time.sleep(fault.delay)
+            headers = [(name, fault.rewrite.get(name.lower(), value)) for name, value in headers]
             if fault.lose:
                 self.close_connection = True
                 return
@@ -135,13 +142,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = answer
 
-    def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _take(self, size: int, fault: Fault | None) -> bytes:
+        if fault is None or not fault.hesitate:
+            return self.rfile.read(size)
+        taken = b""
+        while len(taken) < size:
+            time.sleep(fault.hesitate)
+            taken += self.rfile.read(min(fault.piece, size - len(taken)))
+        return taken
+
+    def _forward(self, body: bytes, forgotten: tuple[str, ...]) -> tuple[int, list[tuple[str, str]], bytes]:
         # Host stays the client's: addresses in replies lead back here, and signatures stay right.
         connection = http.client.HTTPConnection("127.0.0.1", self.proxy.upstream_port, timeout=60)
         try:
-            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            path, _, query = self.path.partition("?")
+            query = "&".join(part for part in query.split("&") if part.partition("=")[0] not in forgotten)
+            target = f"{path}?{query}" if query else path
+            connection.putrequest(self.command, target, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                if name.lower() not in _HOP and value:
+                if name.lower() not in _HOP and name not in forgotten and value:
                     connection.putheader(name, value)
             connection.endheaders(body or None)
             reply = connection.getresponse()

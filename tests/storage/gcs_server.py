@@ -1,9 +1,9 @@
 """A small server of GCS's JSON interface that keeps its conditions: ``python -m tests.storage.gcs_server`` serves.
 
-It prints its port. One lock is held around check and write; an upload in parts is checked when it begins and again when
-it ends. The words of its 404 and 403 answers are Google's, because a client can tell a bucket from an object by them
-only. ``POST /guarded`` with a list of bindings opens another port on the same buckets, for somebody who has only those
-rights (`gcs_rights`), and answers with its number.
+It prints its port; a number of seconds as argument sets its clock ahead. One lock is held around check and write; an
+upload in parts is checked when it begins and again when it ends. The words of its 404 and 403 answers are Google's,
+because a client can tell a bucket from an object by them only. ``POST /guarded`` with a list of bindings opens another
+port on the same buckets, for somebody who has only those rights (`gcs_rights`), and answers with its number.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import itertools
 import json
 import re
 import secrets
+import sys
 import threading
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -35,6 +37,7 @@ class _Object:
     metadata: dict[str, Any]
     md5: str
     crc32c: str
+    updated: str
 
 
 @dataclass
@@ -56,7 +59,8 @@ class _Refusal(Exception):
 class Buckets:
     """What is stored."""
 
-    def __init__(self) -> None:
+    def __init__(self, ahead: float = 0.0) -> None:
+        self._ahead = timedelta(seconds=ahead)
         self.lock = threading.RLock()
         self.uploads: dict[str, _Upload] = {}
         self._buckets: dict[str, dict[str, _Object]] = {}
@@ -97,12 +101,14 @@ class Buckets:
             raise _Refusal(400, f"Provided CRC32C doesn't match calculated CRC32C {crc32c}.")
         with self.lock:
             self.check(bucket, name, query)
-            self.objects(bucket)[name] = _Object(body, next(self._generations), metadata, md5, crc32c)
+            updated = (datetime.now(timezone.utc) + self._ahead).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            self.objects(bucket)[name] = _Object(body, next(self._generations), metadata, md5, crc32c, updated)
             return self.described(bucket, name)
 
     def described(self, bucket: str, name: str) -> dict[str, Any]:
         found = self.find(bucket, name)
         described = {"bucket": bucket, "size": str(len(found.body)), "generation": str(found.generation)}
+        described["updated"] = found.updated
         return found.metadata | described | {"metageneration": "1", "md5Hash": found.md5, "crc32c": found.crc32c}
 
 
@@ -261,14 +267,14 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
     daemon_threads = True
 
-    def __init__(self, buckets: Buckets | None = None, rights: Rights | None = None) -> None:
-        self.buckets = buckets or Buckets()
+    def __init__(self, buckets: Buckets | None = None, rights: Rights | None = None, ahead: float = 0.0) -> None:
+        self.buckets = buckets or Buckets(ahead)
         bound = {"buckets": self.buckets, "rights": rights}
         super().__init__(("127.0.0.1", 0), type("BoundHandler", (Handler,), bound))
 
 
 def main() -> None:
-    server = Server()
+    server = Server(ahead=float(sys.argv[1]) if len(sys.argv) > 1 else 0.0)
     print(server.server_port, flush=True)  # noqa: T201 (this is how the port is told)
     server.serve_forever()
 

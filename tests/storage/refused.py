@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from dagferry_storage.probe import probe
@@ -25,5 +26,5 @@ SAID: Final = {
 
 def broken_promises(store: Store) -> dict[str, str]:
     """The checks that the store failed, and what the probe said; its address, which differs each time, is URL."""
-    checks = probe(store, "b/", "n1")
+    checks = probe(store, "b/", "n1", time.time)
     return {one.name: one.detail.replace(store.url, "URL") for one in checks if not one.ok and one.detail != UNTRIED}

@@ -28,6 +28,34 @@ CREDENTIALS: Final = {
 }
 """What a client of `s3` needs in its environment; nothing of this machine's own AWS configuration is used."""
 
+ACCOUNT: Final = "builder@project.iam.gserviceaccount.com"
+SKEWED: Final = json.dumps(
+    {
+        "error": "invalid_grant",
+        "error_description": "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable "
+        "timeframe. Check your iat and exp values in the JWT claim.",
+    }
+).encode()
+"""What Google's server of tokens answers, with 400, to a key whose signature is not of this hour."""
+
+
+def write_key_file(path: Path, token_url: str) -> Path:
+    """The key of the service account `ACCOUNT`, made for this file, whose server of tokens is at ``token_url``."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    facts = {
+        "type": "service_account",
+        "client_email": ACCOUNT,
+        "private_key_id": "1",
+        "token_uri": f"{token_url}/token",
+    }
+    path.write_text(json.dumps({**facts, "private_key": key.decode()}))
+    return path
+
 
 @contextmanager
 def s3() -> Iterator[str]:
@@ -58,9 +86,12 @@ def make_bucket_signed(endpoint: str) -> None:
 
 
 @contextmanager
-def gcs() -> Iterator[str]:
-    """The address of a server with an empty bucket `BUCKET`; ``STORAGE_EMULATOR_HOST`` names it meanwhile."""
-    with served(MODULES["gs"]) as port:
+def gcs(*, ahead: float = 0) -> Iterator[str]:
+    """The address of a server with an empty bucket `BUCKET`; ``STORAGE_EMULATOR_HOST`` names it meanwhile.
+
+    Its clock is so many seconds ahead of this machine's.
+    """
+    with served(MODULES["gs"], str(ahead)) as port:
         address = f"http://127.0.0.1:{port}"
         make_bucket("gs", address)
         with naming_an_emulator(address):

@@ -26,9 +26,11 @@ from dagferry_storage.store import Absent, Exists, Missing, Superseded
 from tests.storage import contract, gcs_server
 from tests.storage.contract import LIMIT, StoreContract
 from tests.storage.faults import ALWAYS, Fault, Proxy
+from tests.storage.servers import ACCOUNT, SKEWED, write_key_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from dagferry_storage.gcs import _Rest
     from tests.storage.racers import Crew, Opener
@@ -90,7 +92,7 @@ class TestGcsStore(StoreContract):
 
 
 def test_the_probe_passes(address: GcsAddress) -> None:
-    assert [check for check in probe(GcsStore(address), "team/", "n1") if not check.ok] == []
+    assert [check for check in probe(GcsStore(address), "team/", "n1", time.time) if not check.ok] == []
 
 
 def test_names_come_in_pages_and_without_folders(address: GcsAddress) -> None:
@@ -352,6 +354,7 @@ def each_method_of(store: GcsStore, token: str = "1") -> dict[str, Callable[[], 
     return {
         "read": lambda: store.read("a/b", limit=LIMIT),
         "read_if_changed": lambda: store.read_if_changed("a/b", token, limit=LIMIT),
+        "modified": lambda: store.modified("a/b"),
         "stream": lambda: store.stream("a/b").__enter__(),
         "create": lambda: store.create("a/b", b"x"),
         "create_large": lambda: store.create("a/b", io.BytesIO(bytes(gcs.PART + 1))),
@@ -367,7 +370,7 @@ METHODS = sorted(each_method_of(GcsStore(GcsAddress(BUCKET))))
 @pytest.mark.parametrize("method", METHODS)
 def test_a_missing_bucket(port: int, method: str) -> None:
     store = GcsStore(GcsAddress("no-such-bucket", emulator=f"http://127.0.0.1:{port}"))
-    with pytest.raises(Absent, match=r"gs://no-such-bucket.*no such bucket for a client without credentials"):
+    with pytest.raises(Absent, match=r"gs://no-such-bucket.*no such bucket.*a client without credentials"):
         each_method_of(store)[method]()
 
 
@@ -398,7 +401,7 @@ def test_a_server_that_is_not_there(method: str) -> None:
 class Account(google.auth.credentials.Credentials):
     """A service account; its tokens last as long as the test wants."""
 
-    service_account_email = "builder@project.iam.gserviceaccount.com"
+    service_account_email = ACCOUNT
 
     def __init__(self, *, ends: Exception | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -448,6 +451,53 @@ def test_the_server_of_credentials_is_out_of_reach(proxy: Proxy, monkeypatch: py
     account = Account(ends=google.auth.exceptions.TransportError("no route"))  # type: ignore[no-untyped-call]
     with pytest.raises(Passing, match="no route"):
         as_account(account, proxy, monkeypatch).read("a/b", limit=LIMIT)
+
+
+@pytest.fixture
+def key_file(proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The environment names the key of a service account, whose server of tokens is the proxy."""
+    path = write_key_file(tmp_path / "key.json", proxy.url)
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "project")
+    return path
+
+
+def test_the_identity_is_the_account_and_never_its_key(key_file: Path, proxy: Proxy) -> None:
+    proxy.fault = Fault("POST", status=200, body=b'{"access_token": "a-secret", "expires_in": 3600}')
+    told = GcsStore(GcsAddress(BUCKET)).identity()
+    assert told.startswith(f"{Account.service_account_email} (service account credentials, {key_file}")
+    assert "a-secret" not in told
+    assert proxy.requests == {"POST": 1}
+
+
+def test_a_clock_that_googles_server_of_tokens_refuses_is_told(key_file: Path, proxy: Proxy) -> None:
+    proxy.fault = Fault("POST", status=400, times=ALWAYS, body=SKEWED)
+    store = GcsStore(GcsAddress(BUCKET))
+    for call in (store.identity, lambda: store.read("a/b", limit=LIMIT)):
+        with pytest.raises(DeliveryFailed, match=f"clock.*{Account.service_account_email}") as caught:
+            call()
+        assert caught.value.code == "clock_skew"
+        assert "NTP" in caught.value.hint
+
+
+def test_a_grant_that_is_refused_for_another_reason_is_no_matter_of_the_clock(key_file: Path, proxy: Proxy) -> None:
+    body = b'{"error": "invalid_grant", "error_description": "Invalid JWT Signature."}'
+    proxy.fault = Fault("POST", status=400, times=ALWAYS, body=body)
+    with pytest.raises(Forbidden, match=Account.service_account_email) as caught:
+        GcsStore(GcsAddress(BUCKET)).identity()
+    assert caught.value.code == "expired_credentials"
+
+
+def test_the_identity_behind_an_emulator_is_nobody(store: GcsStore, proxy: Proxy) -> None:
+    assert "without credentials" in store.identity()
+    assert not proxy.requests
+
+
+def test_a_server_that_tells_no_times_is_none_for_a_store(store: GcsStore, proxy: Proxy) -> None:
+    proxy.fault = Fault("GET", status=200, body=b'{"name": "a/there", "generation": "1", "size": "5"}')
+    with pytest.raises(DeliveryFailed, match="no times"):
+        store.modified("a/there")
 
 
 def test_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -524,7 +574,7 @@ def test_planted_read_that_keeps_its_blob_is_caught(store: GcsStore) -> None:
     ],
 )
 def test_the_probe_catches(planted: type[GcsStore], checks: list[str], address: GcsAddress) -> None:
-    found = probe(planted(address), "team/", "n1")
+    found = probe(planted(address), "team/", "n1", time.time)
     assert [check.name for check in found if not check.ok] == checks
 
 
@@ -545,7 +595,7 @@ def test_the_probe_catches_a_server_that_ignores_conditions(monkeypatch: pytest.
     thread.start()
     try:
         make_bucket(server.server_port)
-        found = probe(GcsStore(address_on(f"http://127.0.0.1:{server.server_port}")), "", "n1")
+        found = probe(GcsStore(address_on(f"http://127.0.0.1:{server.server_port}")), "", "n1", time.time)
     finally:
         server.shutdown()
         server.server_close()

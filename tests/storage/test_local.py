@@ -7,6 +7,7 @@ import io
 import multiprocessing
 import os
 import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager
 from functools import partial
@@ -55,6 +56,7 @@ def every_call(store: LocalStore) -> dict[str, Callable[[], object]]:
     return {
         "read": lambda: store.read("a/object", limit=LIMIT),
         "read_if_changed": lambda: store.read_if_changed("a/object", "token", limit=LIMIT),
+        "modified": lambda: store.modified("a/object"),
         "stream": stream,
         "names": lambda: list(store.names("a/")),
         "replace": lambda: store.replace("a/object", b"x", "token"),
@@ -62,7 +64,7 @@ def every_call(store: LocalStore) -> dict[str, Callable[[], object]]:
     }
 
 
-@pytest.mark.parametrize("call", ["read", "read_if_changed", "stream", "names", "replace", "delete"])
+@pytest.mark.parametrize("call", ["read", "read_if_changed", "modified", "stream", "names", "replace", "delete"])
 def test_a_root_that_does_not_exist_is_an_outage_and_not_an_empty_store(store: LocalStore, call: str) -> None:
     with pytest.raises(DeliveryFailed, match="does not exist") as caught:
         every_call(store)[call]()
@@ -86,6 +88,19 @@ def test_keys_that_leave_the_root_or_name_the_stores_own_files_are_refused(store
     for call in calls:
         with pytest.raises(ValueError, match="not a key"):
             call()
+
+
+def test_the_identity_is_this_user(store: LocalStore) -> None:
+    assert f"uid {os.geteuid()}" in store.identity()
+
+
+def test_a_user_without_a_name_is_named_by_number(tmp_path: Path) -> None:
+    if not AS_ROOT:
+        pytest.skip("only root may become another user")
+    code = "import os; from dagferry_storage.stores import open_store; os.seteuid(54321); "
+    code += "print(open_store('/nowhere').identity())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "uid 54321\n"
 
 
 def test_a_prefix_without_its_slash_is_refused(store: LocalStore) -> None:

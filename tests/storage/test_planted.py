@@ -115,5 +115,5 @@ def test_a_race_catches(
     ("planted", "check"), [(LooksBeforeItCreates, "create_only"), (IgnoresTheToken, "compare_and_swap")]
 )
 def test_the_probe_catches(planted: type[LocalStore], check: str, tmp_path: Path) -> None:
-    checks = probe(planted(tmp_path / "store"), "team/", "n1")
+    checks = probe(planted(tmp_path / "store"), "team/", "n1", time.time)
     assert [found.name for found in checks if not found.ok] == [check]

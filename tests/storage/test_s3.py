@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -24,6 +26,7 @@ from tests.storage.faults import ALWAYS, Fault, Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.storage.racers import Opener
 
@@ -161,13 +164,19 @@ def test_a_stream_that_breaks_off_is_an_error_and_never_a_shorter_object(store: 
         (refusal(403, "InvalidAccessKeyId", times=ALWAYS), Forbidden, "forbidden", "access key AKIATEST"),
         (refusal(403, "SignatureDoesNotMatch", times=ALWAYS), Forbidden, "forbidden", "access key AKIATEST"),
         (refusal(400, "ExpiredToken", times=ALWAYS), Forbidden, "expired_credentials", "access key AKIATEST"),
-        (refusal(404, "NoSuchBucket", times=ALWAYS), Absent, "no_store", "no such bucket for access key AKIATEST"),
+        (
+            refusal(404, "NoSuchBucket", times=ALWAYS),
+            Absent,
+            "no_store",
+            "no such bucket (asked as access key AKIATEST (env))",
+        ),
         (
             refusal(301, "PermanentRedirect", times=ALWAYS, **{"x-amz-bucket-region": "eu-west-3"}),
             DeliveryFailed,
             "wrong_region",
-            "the bucket is in eu-west-3, where access key AKIATEST (env)",
+            "as access key AKIATEST (env): the bucket is in eu-west-3",
         ),
+        (refusal(403, "RequestTimeTooSkewed", times=ALWAYS), DeliveryFailed, "clock_skew", "clock"),
     ],
     ids=lambda value: value.body.decode().split("<")[3][5:] if isinstance(value, Fault) else "",
 )
@@ -175,11 +184,17 @@ def test_a_refusal_says_what_who_and_what_next(
     store: S3Store, proxy: Proxy, fault: Fault, kind: type[DeliveryFailed], code: str, said: str
 ) -> None:
     proxy.fault = fault
-    for call in (lambda: store.read("a/object", limit=10), lambda: store.create("a/object", b"1")):
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: store.read("a/object", limit=10),
+        lambda: store.modified("a/object"),
+        lambda: store.create("a/object", b"1"),
+    )
+    for call in calls:
         with pytest.raises(kind) as caught:
             call()
         assert caught.value.code == code
         assert said in caught.value.message
+        assert "access key AKIATEST" in caught.value.message
         assert store.url in caught.value.message
         assert caught.value.hint
 
@@ -190,20 +205,113 @@ def test_a_missing_bucket(endpoint: str) -> None:
         lambda: store.read("a/b", limit=10),
         lambda: store.create("a/b", b"x"),
         lambda: store.replace("a/b", b"x", '"0"'),
+        lambda: store.modified("a/b"),
         lambda: list(store.names("a/")),
         lambda: store.delete("a/b"),
     )
     for call in calls:
-        with pytest.raises(Absent, match=r"s3://no-such-bucket.*no such bucket for access key AKIATEST \(env\)"):
+        with pytest.raises(Absent, match=r"s3://no-such-bucket.*no such bucket.*access key AKIATEST \(env\)"):
             call()
 
 
-def test_a_client_without_credentials_is_told_so(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_clocks_are_told_where_the_server_tells_them(store: S3Store, proxy: Proxy) -> None:
+    body = (
+        b"<Error><Code>RequestTimeTooSkewed</Code><Message>no</Message><RequestTime>20260101T000000Z</RequestTime>"
+        b"<ServerTime>2026-11-22T10:00:00Z</ServerTime></Error>"
+    )
+    proxy.fault = Fault(times=ALWAYS, status=403, body=body)
+    with pytest.raises(DeliveryFailed, match="RequestTime 20260101T000000Z, ServerTime 2026-11-22T10:00:00Z") as caught:
+        store.read("a/object", limit=10)
+    assert "NTP" in caught.value.hint
+
+
+def test_the_identity_is_the_access_key_and_never_its_secret(store: S3Store, proxy: Proxy) -> None:
+    assert store.identity() == "access key AKIATEST (env)"
+    assert not proxy.requests
+
+
+def test_the_time_of_an_object_is_asked_for_by_head(store: S3Store, proxy: Proxy) -> None:
+    store.create("a/object", b"1")
+    store.modified("a/object")
+    assert proxy.requests == {"PUT": 1, "HEAD": 1}
+
+
+@pytest.fixture
+def without_keys(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> S3Store:
+    """A store in an environment that names no access key."""
+    store = open_s3(S3Address(servers.BUCKET, f"{secrets.token_hex(4)}/", endpoint))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    with pytest.raises(Forbidden, match="credentials") as caught:
-        S3Store(store._address).read("a/b", limit=10)
-    assert caught.value.code == "no_credentials"
+    return store
+
+
+def test_nobody_is_an_error_of_its_own(without_keys: S3Store) -> None:
+    for call in (without_keys.identity, lambda: without_keys.read("a/object", limit=10)):
+        with pytest.raises(Forbidden, match="a client without credentials") as caught:
+            call()
+        assert caught.value.code == "no_credentials"
+
+
+ROLE = "arn:aws:iam::123456789012:role/agent"
+
+
+def as_role(proxy: Proxy, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials come from a token and the server of roles, as in a pod; that server is behind the proxy."""
+    (folder / "token").write_text("a.b.c")
+    monkeypatch.setenv("AWS_ROLE_ARN", ROLE)
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(folder / "token"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", proxy.url)
+
+
+def test_the_identity_of_a_role_is_the_key_that_it_was_given(
+    without_keys: S3Store, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_role(proxy, tmp_path, monkeypatch)
+    assert re.fullmatch(r"access key \w+ \(assume-role-with-web-identity\)", without_keys.identity())
+    assert proxy.requests == {"POST": 1}
+    without_keys.create("a/object", b"1")
+    assert proxy.requests == {"POST": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "ends"),
+    [(400, "InvalidIdentityToken", "no_credentials"), (403, "AccessDenied", "no_credentials"),
+     (400, "ExpiredTokenException", "expired_credentials")],
+)  # fmt: skip
+def test_a_role_that_is_refused_is_not_taken_for_a_refusal_of_the_store(
+    without_keys: S3Store,
+    proxy: Proxy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    code: str,
+    ends: str,
+) -> None:
+    as_role(proxy, tmp_path, monkeypatch)
+    body = f"<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>".encode()
+    proxy.fault = Fault(times=ALWAYS, status=status, body=body)
+    for call in (without_keys.identity, lambda: without_keys.read("a/object", limit=10)):
+        with pytest.raises(Forbidden, match="assume-role-with-web-identity") as caught:
+            call()
+        assert caught.value.code == ends
+
+
+def test_a_login_that_is_over_is_not_taken_for_the_network(
+    without_keys: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (
+        "start_url = https://login.invalid",
+        "region = us-east-1",
+        "account_id = 123456789012",
+        "role_name = agent",
+    )
+    (tmp_path / "config").write_text("[default]\n" + "".join(f"sso_{line}\n" for line in lines))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for call in (without_keys.identity, lambda: without_keys.read("a/object", limit=10)):
+        with pytest.raises(Forbidden, match="SSO") as caught:
+            call()
+        assert caught.value.code == "no_credentials"
 
 
 def test_a_server_that_is_away_is_unreachable() -> None:
@@ -220,7 +328,7 @@ def test_a_folder_of_amazons_console_is_no_object(store: S3Store) -> None:
 
 
 def test_the_probe_passes(store: S3Store) -> None:
-    assert [check.name for check in probe(store, "b/", "0123") if not check.ok] == []
+    assert [check.name for check in probe(store, "b/", "0123", time.time) if not check.ok] == []
     assert list(store.names("b/")) == []
 
 
@@ -264,6 +372,8 @@ def test_planted_client_that_repeats_by_itself_is_caught(proxy: Proxy) -> None:
 def test_planted_server_that_ignores_conditions_is_refused_by_the_probe(proxy: Proxy) -> None:
     os.environ.update(servers.CREDENTIALS)
     store = Unconditional(S3Address(servers.BUCKET, f"{secrets.token_hex(4)}/", proxy.url))
-    assert {"create_only", "compare_and_swap"} <= {check.name for check in probe(store, "b/", "0123") if not check.ok}
+    assert {"create_only", "compare_and_swap"} <= {
+        check.name for check in probe(store, "b/", "0123", time.time) if not check.ok
+    }
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         contract.a_second_create_is_refused_and_the_first_bytes_stay(store)
