@@ -1,11 +1,7 @@
-"""Moving a channel: promote, rollback, hold, resume, each as one new record, written by compare-and-swap.
+"""Moving a channel: promote, rollback, hold, resume, each as one new record (`head` writes it).
 
-1. The head is the channel. Before head n is replaced, ``log/<n>`` holds its bytes; so the log is complete up to n-1,
-   and a writer that dies anywhere leaves the old head or the new one.
-2. After a refused, failed or unanswered write the writer reads again before it decides: its own nonce in the head, or
-   in the log at its generation, means that it had won.
-3. A promotion that lost the race looks again and tries again if it still goes forward; what the operator decided
-   with their own eyes (rollback, ``--allow-older``, hold, resume) is never repeated over somebody else's change.
+A promotion that lost the race looks again and tries again if it still goes forward; what the operator decided with
+their own eyes (rollback, ``--allow-older``, hold, resume) is never repeated over somebody else's change.
 """
 
 from __future__ import annotations
@@ -16,13 +12,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from dagferry_schemas import layout, trust
-from dagferry_schemas.errors import Conflict, Corrupt, DeliveryFailed, Held, Unknown
-from dagferry_schemas.record import Hold, Record, seal
+from dagferry_schemas.errors import Conflict, Held, Unknown
+from dagferry_schemas.record import Hold, Record
 from dagferry_storage import published
-from dagferry_storage.store import Absent, Exists, Missing, Superseded
+from dagferry_storage.store import Absent
 
 from . import ancestry, catalog, history
+from .head import Heads, Lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,23 +28,11 @@ if TYPE_CHECKING:
     from dagferry_storage.store import Store
 
     from .git import Repository
+    from .head import Head
 
 EPOCH: Final = 1
 ATTEMPTS: Final = 20
 """How often a promotion looks again after it lost a race."""
-
-
-@dataclass(frozen=True)
-class Head:
-    """The head of a channel as it was read: the record, and the token for replacing exactly it."""
-
-    trusted: trust.TrustedRecord
-    token: str
-
-    @property
-    def record(self) -> Record:
-        """The record."""
-        return self.trusted.record
 
 
 @dataclass(frozen=True)
@@ -77,14 +61,10 @@ class Change:
         }
 
 
-class Lost(Conflict):
-    """Another writer was first."""
-
-    code = "lost_race"
-
-
 class Channel:
     """One channel of a bundle, and who is moving it. ``clock`` gives the present as RFC 3339 UTC."""
+
+    heads: type[Heads] = Heads
 
     def __init__(
         self, store: Store, bundle: str, name: str, *, actor: str, clock: Callable[[], str], dry_run: bool = False
@@ -95,22 +75,16 @@ class Channel:
         self._actor = actor
         self._clock = clock
         self._dry_run = dry_run
-        self._head_key = layout.head(bundle, name)
+        self._heads = self.heads(store, bundle, name)
 
     def head(self) -> Head | None:
         """The newest record, or None. Raises `Malformed`, `Untrusted` (a critical field that is not known here)."""
         try:
-            stored = self._store.read(self._head_key, limit=layout.MAX_DOCUMENT)
-        except Missing:
-            return None
+            return self._heads.read()
         except Absent:
             if self._dry_run:  # what publishes before would make it
                 return None
             raise
-        trusted = trust.accept_record(
-            stored.body, bundle=self._bundle, channel=self._name, policy=trust.Policy.UNSIGNED, floor=None
-        )
-        return Head(trusted, stored.token)
 
     def existing_head(self) -> Head:
         """The newest record. Raises `Unknown` if the channel has none."""
@@ -225,7 +199,7 @@ class Channel:
     def _advance(self, head: Head | None, action: str, reason: str, **changes: Any) -> Change:  # noqa: ANN401
         record = self._next(head, action, reason, changes)
         if not self._dry_run:
-            self._write(head, record)
+            self._heads.succeed(head, record)
         previous = head.record.live.version if head else None
         return Change(record, previous, changed=record.live.version != previous)
 
@@ -241,63 +215,6 @@ class Channel:
         if head is None:
             return Record(bundle=self._bundle, channel=self._name, epoch=EPOCH, generation=1, previous=None, **common)
         return head.record.succeed(head=head.trusted.stored, **common)
-
-    def _write(self, head: Head | None, record: Record) -> None:
-        stored = seal(record)
-        try:
-            if head is None:
-                self._store.create(self._head_key, stored)
-            else:
-                self._keep(head)
-                self._store.replace(self._head_key, stored, head.token)
-        except (Exists, Superseded):
-            self._settle(record, None)
-        except DeliveryFailed as error:
-            self._settle(record, error)
-
-    def _keep(self, head: Head) -> None:
-        """Make sure that the log holds the bytes of the head that is about to be replaced."""
-        key = layout.log(self._bundle, self._name, head.record.generation)
-        try:
-            self._store.create(key, head.trusted.stored)
-        except Exists:
-            if self._store.read(key, limit=layout.MAX_DOCUMENT).body != head.trusted.stored:
-                raise Corrupt(
-                    f"{key} in {self._store.url} holds another record than the head of that generation",
-                    "somebody wrote to the log; nothing was changed. Find out who, before anything else is promoted",
-                    code="forked_log",
-                ) from None
-
-    def _settle(self, record: Record, error: DeliveryFailed | None) -> None:
-        """Find out whether our write took place; return if it did, raise if it did not."""
-        found = self.head()
-        if found is not None and self._is_ours(found, record):
-            return
-        if error is not None:
-            raise error
-        raise self._lost(found, record)
-
-    def _is_ours(self, found: Head, record: Record) -> bool:
-        if found.record.generation == record.generation:
-            return found.record.nonce == record.nonce
-        if found.record.generation < record.generation:
-            return False
-        logged = self._store.read(
-            layout.log(self._bundle, self._name, record.generation), limit=layout.MAX_DOCUMENT
-        ).body
-        theirs = trust.read_record(logged, bundle=self._bundle, channel=self._name, policy=trust.Policy.UNSIGNED)
-        return theirs.nonce == record.nonce
-
-    def _lost(self, found: Head | None, record: Record) -> Lost:
-        who = "nobody that can be seen"
-        if found is not None:
-            won = found.record
-            who = f"generation {won.generation} is {won.live.version} ({won.action} by {won.actor})"
-        return Lost(
-            f"channel {self._name!r}: another change came first: {who}; {record.action} of {record.live.version} "
-            "was not done",
-            f"look at `dagferry log --channel {self._name}` and decide again",
-        )
 
 
 def _nothing_done(head: Head) -> Change:

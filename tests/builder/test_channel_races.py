@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import pytest
 
 from dagferry_builder.channel import Channel
 from dagferry_schemas import layout
-from dagferry_schemas.errors import DagferryError, DeliveryFailed
+from dagferry_schemas.errors import Conflict, DagferryError, DeliveryFailed
 from dagferry_storage import published
 from dagferry_storage.local import LocalStore
 from dagferry_storage.store import Exists, Superseded
@@ -328,6 +329,25 @@ def test_log_that_holds_another_record_stops_every_change(store: LocalStore) -> 
     assert live(store) == (2, "v2")
 
 
+def check_overtaken(root: Path, kind: type[Channel]) -> None:
+    """A promotion that is overtaken by that of a newer version changes nothing."""
+    store = writers.IsOvertaken(root, "v4")
+    with suppress(Conflict):
+        writers.channel(store, kind=kind).promote(published.read(store, BUNDLE, "v3"))
+    assert [record["live"]["version"] for record in check_log(store)] == ["v1", "v2", "v4"]
+
+
+def test_promotion_that_is_overtaken_by_a_newer_one_changes_nothing(store: LocalStore, root: Path) -> None:
+    check_overtaken(root, Channel)
+
+
+@pytest.mark.parametrize("refusal", ["unanswered", "exists"])
+def test_promotion_whose_log_write_had_no_reply_goes_on(refusal: str, store: LocalStore, root: Path) -> None:
+    lossy = LosesReplies(root, layout.log(BUNDLE, CHANNEL, 2), REFUSALS[refusal])
+    assert promote(lossy, "v3").record.generation == 3
+    check_log(store)
+
+
 # --- planted bugs: the checks above are known to bite
 
 
@@ -335,6 +355,12 @@ def test_log_that_holds_another_record_stops_every_change(store: LocalStore) -> 
 def test_check_catches_a_store_that_ignores_the_token(store: LocalStore, root: Path) -> None:
     with pytest.raises(AssertionError):
         check_stopped_writer(store, root, StopsAndIgnoresTheToken)
+
+
+@pytest.mark.planted
+def test_check_catches_a_head_that_is_written_without_its_condition(store: LocalStore, root: Path) -> None:
+    with pytest.raises(AssertionError):
+        check_overtaken(root, writers.WritesBlindly)
 
 
 @pytest.mark.planted

@@ -13,10 +13,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dagferry_builder.channel import Change, Channel
+from dagferry_builder.head import Heads
 from dagferry_schemas import layout
 from dagferry_schemas.errors import DagferryError, DeliveryFailed
 from dagferry_schemas.names import digest_of
 from dagferry_schemas.pins import Content, FilesPin, TarballPin
+from dagferry_schemas.record import seal
 from dagferry_schemas.version import Version
 from dagferry_storage import published
 from dagferry_storage.local import LocalStore
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from pathlib import Path
 
+    from dagferry_schemas.record import Record
     from dagferry_storage.store import Store
 
 PATIENCE = 60  # seconds
@@ -141,6 +144,21 @@ class LosesReplies(LocalStore):
         return token
 
 
+class IsOvertaken(LocalStore):
+    """Lets somebody else promote ``version`` in the moment before its first head write."""
+
+    def __init__(self, root: Path, version: str) -> None:
+        super().__init__(root)
+        self._others = LocalStore(root)
+        self._version: str | None = version
+
+    def replace(self, key: str, body: bytes, token: str) -> str:
+        if key == HEAD and self._version is not None:
+            version, self._version = self._version, None
+            promote(self._others, version)
+        return super().replace(key, body, token)
+
+
 class LosesRequests(LocalStore):
     """Answers a head write with a failure, and has not done it."""
 
@@ -153,18 +171,39 @@ class LosesRequests(LocalStore):
         raise DeliveryFailed("no route to the store", "try again")
 
 
+class _SkipsTheLog(Heads):
+    def _keep(self, head: object) -> None:
+        pass
+
+
 class SkipsTheLog(Channel):
     """A planted bug: the head is replaced without keeping it first."""
 
-    def _keep(self, head: object) -> None:
-        pass
+    heads = _SkipsTheLog
+
+
+class _NeverLooksAgain(Heads):
+    def _settle(self, record: object, error: DeliveryFailed | None) -> None:
+        raise error or DeliveryFailed("the write was refused")
 
 
 class NeverLooksAgain(Channel):
     """A planted bug: an error on a write is taken for a write that did not take place."""
 
-    def _settle(self, record: object, error: DeliveryFailed | None) -> None:
-        raise error or DeliveryFailed("the write was refused")
+    heads = _NeverLooksAgain
+
+
+class _WritesBlindly(Heads):
+    def _settle(self, record: Record, error: DeliveryFailed | None) -> None:
+        present = self.read()
+        assert present is not None
+        self._store.replace(self._key, seal(record), present.token)
+
+
+class WritesBlindly(Channel):
+    """A planted bug: the head is replaced whatever it is by now, as a write without a condition does."""
+
+    heads = _WritesBlindly
 
 
 class Writer:

@@ -1,0 +1,127 @@
+"""The head of a channel: how it is read, and how a record takes its place.
+
+1. The head is the channel. It changes by compare-and-swap only, the first time by create-only.
+2. Before head n is replaced, ``log/<n>`` holds its bytes; so the log is complete up to n-1, and a writer that dies
+   anywhere leaves the old head or the new one.
+3. After a refused, failed or unanswered write the writer reads again before it decides: its own nonce in the head, or
+   in the log at its generation, means that it had won.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dagferry_schemas import layout, trust
+from dagferry_schemas.errors import Conflict, Corrupt, DeliveryFailed
+from dagferry_schemas.record import seal
+from dagferry_storage.store import Exists, Missing, Superseded
+
+if TYPE_CHECKING:
+    from dagferry_schemas.record import Record
+    from dagferry_storage.store import Store
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of a channel as it was read: the record, and the token for replacing exactly it."""
+
+    trusted: trust.TrustedRecord
+    token: str
+
+    @property
+    def record(self) -> Record:
+        """The record."""
+        return self.trusted.record
+
+
+class Lost(Conflict):
+    """Another writer was first."""
+
+    code = "lost_race"
+
+
+class Heads:
+    """The heads that one channel has, one after the other."""
+
+    def __init__(self, store: Store, bundle: str, channel: str) -> None:
+        self._store = store
+        self._bundle = bundle
+        self._channel = channel
+        self._key = layout.head(bundle, channel)
+
+    def read(self) -> Head | None:
+        """The newest record, or None. Raises `Malformed`, `Untrusted` (a critical field that is not known here)."""
+        try:
+            stored = self._store.read(self._key, limit=layout.MAX_DOCUMENT)
+        except Missing:
+            return None
+        trusted = trust.accept_record(
+            stored.body, bundle=self._bundle, channel=self._channel, policy=trust.Policy.UNSIGNED, floor=None
+        )
+        return Head(trusted, stored.token)
+
+    def succeed(self, head: Head | None, record: Record) -> None:
+        """Put ``record`` in the place of ``head``. Raises `Lost`, `Corrupt`, or why it is not known whether it was."""
+        stored = seal(record)
+        try:
+            if head is None:
+                self._store.create(self._key, stored)
+            else:
+                self._keep(head)
+                self._store.replace(self._key, stored, head.token)
+        except (Exists, Superseded):
+            self._settle(record, None)
+        except DeliveryFailed as error:
+            self._settle(record, error)
+
+    def _keep(self, head: Head) -> None:
+        """Make sure that the log holds the bytes of the head that is about to be replaced."""
+        key = layout.log(self._bundle, self._channel, head.record.generation)
+        try:
+            self._store.create(key, head.trusted.stored)
+        except Exists:
+            self._check_kept(key, head)
+        except DeliveryFailed as error:
+            try:
+                self._check_kept(key, head)
+            except Missing:
+                raise error from None
+
+    def _check_kept(self, key: str, head: Head) -> None:
+        if self._store.read(key, limit=layout.MAX_DOCUMENT).body != head.trusted.stored:
+            raise Corrupt(
+                f"{key} in {self._store.url} holds another record than the head of that generation",
+                "somebody wrote to the log; nothing was changed. Find out who, before anything else is promoted",
+                code="forked_log",
+            )
+
+    def _settle(self, record: Record, error: DeliveryFailed | None) -> None:
+        """Find out whether our write took place; return if it did, raise if it did not."""
+        found = self.read()
+        if found is not None and self._is_ours(found, record):
+            return
+        if error is not None:
+            raise error
+        raise self._lost(found, record)
+
+    def _is_ours(self, found: Head, record: Record) -> bool:
+        if found.record.generation == record.generation:
+            return found.record.nonce == record.nonce
+        if found.record.generation < record.generation:
+            return False
+        key = layout.log(self._bundle, self._channel, record.generation)
+        logged = self._store.read(key, limit=layout.MAX_DOCUMENT).body
+        theirs = trust.read_record(logged, bundle=self._bundle, channel=self._channel, policy=trust.Policy.UNSIGNED)
+        return theirs.nonce == record.nonce
+
+    def _lost(self, found: Head | None, record: Record) -> Lost:
+        who = "nobody that can be seen"
+        if found is not None:
+            won = found.record
+            who = f"generation {won.generation} is {won.live.version} ({won.action} by {won.actor})"
+        return Lost(
+            f"channel {self._channel!r}: another change came first: {who}; {record.action} of {record.live.version} "
+            "was not done",
+            f"look at `dagferry log --channel {self._channel}` and decide again",
+        )
