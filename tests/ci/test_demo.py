@@ -27,6 +27,7 @@ from tests.storage import servers
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+pytestmark = pytest.mark.demo
 TOP = Path(__file__).resolve().parents[2]
 DEMO = str(TOP / "ci/demo")
 PATIENCE = 60.0  # seconds for whatever should take much less

@@ -25,6 +25,7 @@ from tests.storage.gcs_rights import Rights
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.policies
 PREFIX = "team/dags"
 CHANNEL = "prod"
 PLACE = Place(servers.BUCKET, PREFIX, BUNDLE, CHANNEL)

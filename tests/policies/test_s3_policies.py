@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tests.policies.jobs import Identity
 
+pytestmark = pytest.mark.policies
 PREFIX = "team/dags"
 CHANNEL = "prod"
 PLACE = Place(servers.BUCKET, PREFIX, BUNDLE, CHANNEL)
