@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import io
 import itertools
 import os
 import secrets
@@ -60,36 +61,37 @@ class Mark:
 
 
 class Marks:
-    """The marks of a release's files in the order of its list: 16 bytes each."""
+    """The marks of a release's files in the order of its list, compressed: what was written at once differs little."""
 
-    def __init__(self, raw: bytes = b"") -> None:
-        self._raw = bytearray(raw)
+    def __init__(self) -> None:
+        self._compressor = compression.Compressor()
 
     def add(self, mark: Mark) -> None:
         """Append the mark of the next file."""
-        self._raw += _MARK.pack(mark.inode, mark.mtime)
+        self._compressor.add(_MARK.pack(mark.inode, mark.mtime))
 
-    def __len__(self) -> int:
-        return len(self._raw) // _MARK.size
-
-    def __iter__(self) -> Iterator[Mark]:
-        return (Mark(*pair) for pair in _MARK.iter_unpack(self._raw))
-
-    def __bytes__(self) -> bytes:
-        return bytes(self._raw)
+    def finish(self) -> bytes:
+        """The marks as they are stored; no more come."""
+        return self._compressor.finish()
 
 
 @dataclass(frozen=True)
 class Release:
-    """A release on this disk, as it must be: its folder, its tree, and the marks of its files (None if unknown)."""
+    """A release on this disk, as it must be: its folder, its tree, and its files' marks as stored (None if unknown)."""
 
     folder: Path
     tree: Tree
-    marks: Marks | None
+    marks: bytes | None
 
     def files(self) -> Iterator[tuple[TreeFile, Mark | None]]:
         """Each file in the order of the list, with its mark."""
-        return zip(self.tree.files, self.marks or itertools.repeat(None), strict=False)
+        return zip(self.tree.files, _read_marks(self.marks) if self.marks else itertools.repeat(None), strict=False)
+
+
+def _read_marks(stored: bytes) -> Iterator[Mark]:
+    # A chunk is a multiple of a mark.
+    for chunk in compression.plain_chunks(io.BytesIO(stored), "marks", size=4096 * _MARK.size):
+        yield from (Mark(*pair) for pair in _MARK.iter_unpack(chunk))
 
 
 class Root:
@@ -173,31 +175,31 @@ class Root:
             listed = list(self._lists.glob(f"{short}*.zst"))
             if len(listed) != 1 or not folder.is_dir():
                 return None
-            tree = read_files(listed[0].read_bytes(), str(listed[0]), limit=MAX_FILES * MAX_LINE)
+            tree = read_files(lambda: listed[0].open("rb"), str(listed[0]), limit=MAX_FILES * MAX_LINE)
         except (OSError, DagferryError):
             return None
         if hex_of(tree.digest) != listed[0].stem:
             return None
         return Release(folder, tree, self._marks(tree))
 
-    def _marks(self, tree: Tree) -> Marks | None:
+    def _marks(self, tree: Tree) -> bytes | None:
         path, size = self._lists / f"{hex_of(tree.digest)}.marks", _MARK.size * len(tree.files)
         try:
-            raw = compression.decompress(path.read_bytes(), str(path), limit=size)
+            stored = path.read_bytes()
+            found = sum(map(len, compression.plain_chunks(io.BytesIO(stored), str(path), limit=size)))
         except (OSError, Corrupt):
             return None
-        return Marks(raw) if len(raw) == size else None
+        return stored if found == size else None
 
-    def write_marks(self, tree: Tree, marks: Marks, *, durable: bool) -> None:
+    def write_marks(self, tree: Tree, marks: bytes, *, durable: bool) -> None:
         """Remember what was written. Raises `OSError`."""
-        stored = compression.compress(bytes(marks))
-        disk.write_whole(self._lists / f"{hex_of(tree.digest)}.marks", stored, durable=durable)
+        disk.write_whole(self._lists / f"{hex_of(tree.digest)}.marks", marks, durable=durable)
 
     def write_list(self, tree: Tree, *, durable: bool) -> None:
         """Remember what a release must be: its file list, as stored. Raises `OSError`."""
         disk.write_whole(self._lists / f"{hex_of(tree.digest)}.zst", tree.files.stored, durable=durable)
 
-    def add(self, staged: Path, tree: Tree, marks: Marks, *, durable: bool) -> Release:
+    def add(self, staged: Path, tree: Tree, marks: bytes, *, durable: bool) -> Release:
         """Turn a finished, flushed folder of ``staging`` into a release. Raises `OSError`."""
         self.write_marks(tree, marks, durable=durable)
         self.write_list(tree, durable=durable)

@@ -140,7 +140,7 @@ def _fill(
         _stamp_folder(parent, stamp, sync=flushing == "fsync")
     if flushing == "syncfs":
         _syncfs(folder)
-    release = root.add(folder, tarball.tree.tree, sink.marks, durable=flushing != "none")
+    release = root.add(folder, tarball.tree.tree, sink.marks.finish(), durable=flushing != "none")
     return release, sink.written, sink.linked
 
 
@@ -173,9 +173,9 @@ def mend(
     is moved in by rename, as a new inode: at every moment a file is the damaged one or the right one. Raises `Corrupt`,
     `MachineFault`.
     """
-    asked = set(wrong)
-    expected = {file.path for file in release.tree.files if file.path in asked}
     with disk.doing(f"mending {release.folder}"):
+        asked = set(wrong)
+        expected = {file.path for file in release.tree.files if file.path in asked}
         aside = root.new_staging(f"mend-{release.folder.name}")
         good = root.new_staging(release.folder.name)
         try:
@@ -199,12 +199,12 @@ def mend(
     return len(back)
 
 
-def marks_of(release: Release) -> Marks:
+def marks_of(release: Release) -> bytes:
     """The marks of a release that was verified just now, as its files are. Raises `OSError`."""
     marks = Marks()
     for file in release.tree.files:
         marks.add(Mark.of((release.folder / file.path).stat(follow_symlinks=False)))
-    return marks
+    return marks.finish()
 
 
 def _flushing(durability: Durability, tree: Tree, before: Release | None) -> Durability:
@@ -267,7 +267,7 @@ def renew(root: Root, release: Release, live: Release | None, *, stamp: int, dur
         if flushing == "syncfs":
             _syncfs(release.folder)
         if release.marks:
-            root.write_marks(release.tree, marks, durable=durability != "none")
+            root.write_marks(release.tree, marks.finish(), durable=durability != "none")
     return fresh
 
 

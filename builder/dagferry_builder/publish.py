@@ -8,9 +8,11 @@ selection, tree) is ours; the digests that are then reported are those of the st
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import tempfile
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from dagferry_schemas import compression, layout, plaintar, trust
@@ -138,7 +140,8 @@ def _adopt_files(store: Store, bundle: str, files: trust.VerifiedTree) -> FilesP
     key = layout.files(bundle, files.tree.digest)
     stored = store.read(key, limit=len(files.tree.files) * MAX_LINE + 1024).body
     try:
-        trust.check_tree(read_files(stored, key, limit=len(files.tree.files) * MAX_LINE), files.tree.digest)
+        found = read_files(partial(io.BytesIO, stored), key, limit=len(files.tree.files) * MAX_LINE)
+        trust.check_tree(found, files.tree.digest)
     except (Corrupt, Malformed) as error:
         raise _spoiled(store, key, error) from None
     return FilesPin(digest_of(stored), len(stored), len(files.tree.files))

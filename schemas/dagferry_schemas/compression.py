@@ -40,7 +40,9 @@ class Compressor:
 
     def add(self, plain: bytes) -> None:
         """Take the next plain bytes."""
-        self._pieces.append(self._frame.compress(plain))
+        piece = self._frame.compress(plain)
+        if piece:
+            self._pieces.append(piece)
 
     def finish(self) -> bytes:
         """The frame."""
@@ -48,8 +50,8 @@ class Compressor:
         return b"".join(self._pieces)
 
 
-def plain_chunks(source: BinaryIO, what: str, *, limit: int | None = None) -> Iterator[bytes]:
-    """The plain bytes of the frames in ``source``, in chunks of at most 256 KiB.
+def plain_chunks(source: BinaryIO, what: str, *, limit: int | None = None, size: int = CHUNK) -> Iterator[bytes]:
+    """The plain bytes of the frames in ``source``, in chunks of at most ``size``.
 
     Raises `Corrupt`, also before more than ``limit`` bytes are given away.
     A stream that breaks off inside a frame ends early without a complaint of its own: the caller knows how many plain
@@ -60,7 +62,7 @@ def plain_chunks(source: BinaryIO, what: str, *, limit: int | None = None) -> It
         total = 0
         while True:
             try:
-                chunk = reader.read(CHUNK)
+                chunk = reader.read(size)
             except zstandard.ZstdError as error:
                 raise Corrupt(f"{what}: not a zstd stream that can be read: {error}") from None
             if not chunk:

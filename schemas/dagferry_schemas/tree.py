@@ -19,19 +19,24 @@ import hashlib
 import io
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from . import compression, paths
 from .errors import Malformed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    Opener = Callable[[], BinaryIO]
 
 TREE_PREFIX: Final = b"dagferry tree 1\n"
 MAX_FILE_SIZE: Final = 8 * 1024**3 - 1
 """Bytes; ustar has eleven octal digits for a size."""
 MAX_FILES: Final = 1_000_000
 """Files of one tree at the most."""
+LINES: Final = 32 * 1024
+"""Bytes of a file list that are decoded at once."""
 MAX_LINE: Final = 4 + 1 + 10 + 1 + 64 + 1 + paths.MAX_PATH_BYTES + 1
 """Bytes of the longest line of a file list."""
 
@@ -51,12 +56,19 @@ class TreeFile:
 class FileList:
     """The files of a tree in canonical order, kept compressed as they are stored and decoded anew for each look.
 
-    So a tree costs some 40 bytes of memory a file (a digest cannot be compressed) and not some 400.
+    So a tree in memory costs some 40 bytes a file (a digest cannot be compressed) and not some 400, and one whose list
+    lies on a disk costs nothing. ``opener`` gives the stored list from its beginning each time it is asked.
     """
 
-    def __init__(self, stored: bytes, count: int) -> None:
-        self.stored = stored
+    def __init__(self, opener: Opener, count: int) -> None:
+        self._opener = opener
         self._count = count
+
+    @property
+    def stored(self) -> bytes:
+        """The list as it is stored."""
+        with self._opener() as source:
+            return source.read()
 
     def __len__(self) -> int:
         return self._count
@@ -66,7 +78,8 @@ class FileList:
 
     def plain(self) -> Iterator[bytes]:
         """The plain bytes of the list, in chunks."""
-        return compression.plain_chunks(io.BytesIO(self.stored), "file list")
+        with self._opener() as source:
+            yield from compression.plain_chunks(source, "file list", size=LINES)
 
 
 @dataclass(frozen=True)
@@ -95,7 +108,7 @@ class TreeWriter:
 
     def finish(self) -> Tree:
         """The tree. Raises `Malformed` with every problem if the files cannot be one."""
-        return self._check.tree(self._list.finish())
+        return self._check.tree(partial(io.BytesIO, self._list.finish()))
 
 
 def make_tree(files: Iterable[TreeFile]) -> Tree:
@@ -113,12 +126,16 @@ def encode_files(tree: Tree) -> bytes:
 
 def decode_files(raw: bytes) -> Tree:
     """The tree that the file list ``raw`` describes. Raises `Malformed` with the first bad line, or every bad path."""
-    return _read([raw], compression.compress(raw))
+    return _read([raw], partial(io.BytesIO, compression.compress(raw)))
 
 
-def read_files(stored: bytes, what: str, *, limit: int) -> Tree:
-    """The tree of a file list as it is ``stored``, of at most ``limit`` plain bytes. Raises `Corrupt`, `Malformed`."""
-    return _read(compression.plain_chunks(io.BytesIO(stored), what, limit=limit), stored)
+def read_files(opener: Opener, what: str, *, limit: int) -> Tree:
+    """The tree of a stored file list of at most ``limit`` plain bytes. Raises `Corrupt`, `Malformed`.
+
+    The list is read now, and again whenever the files are looked at: what ``opener`` opens has to stay what it is.
+    """
+    with opener() as source:
+        return _read(compression.plain_chunks(source, what, limit=limit, size=LINES), opener)
 
 
 def tree_digest(files: Iterable[TreeFile]) -> str:
@@ -129,7 +146,7 @@ def tree_digest(files: Iterable[TreeFile]) -> str:
     return folders.finish()
 
 
-def _read(plain: Iterable[bytes], stored: bytes) -> Tree:
+def _read(plain: Iterable[bytes], opener: Opener) -> Tree:
     check = _TreeCheck()
     last = ""
     for number, line in enumerate(_lines(plain), 1):
@@ -138,7 +155,7 @@ def _read(plain: Iterable[bytes], stored: bytes) -> Tree:
             raise Malformed(f"file list, line {number}: the lines are not in the order of their paths")
         last = file.path
         check.add(file)
-    return check.tree(stored)
+    return check.tree(opener)
 
 
 def _lines(plain: Iterable[bytes]) -> Iterator[bytes]:
@@ -192,8 +209,8 @@ class _TreeCheck:
         self._folders.add(file)
         return True
 
-    def tree(self, stored: bytes) -> Tree:
-        """The tree, whose file list is ``stored``."""
+    def tree(self, opener: Opener) -> Tree:
+        """The tree, whose stored file list is what ``opener`` opens."""
         problems = [*self._paths.problems, *self._too_large]
         if not self._count:
             problems.append("there are no files in it")
@@ -201,7 +218,7 @@ class _TreeCheck:
             problems.append(f"it has {self._count} files, at most {MAX_FILES} are allowed")
         if problems:
             raise Malformed("this cannot be a tree: " + "; ".join(problems))
-        return Tree(FileList(stored, self._count), self._folders.finish(), self._size)
+        return Tree(FileList(opener, self._count), self._folders.finish(), self._size)
 
 
 class _Folder:

@@ -26,7 +26,9 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import io
 from dataclasses import InitVar, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from . import plaintar
@@ -184,7 +186,7 @@ def accept_files(stored: bytes, content: Content) -> VerifiedTree:
     """The tree whose file list is ``stored``, if rules 7 and 8 let it pass. Raises `Corrupt` or `Malformed`."""
     what = f"file list of tree {content.tree}"
     check_stored(stored, content.files, what)
-    tree = read_files(stored, what, limit=content.files.count * MAX_LINE)
+    tree = read_files(partial(io.BytesIO, stored), what, limit=content.files.count * MAX_LINE)
     if len(tree.files) != content.files.count:
         raise Corrupt(f"{what}: {len(tree.files)} files instead of {content.files.count}")
     return check_tree(tree, content.tree)

@@ -547,7 +547,7 @@ class BelievesAnyInode(Root):
         marks = Marks()
         for file in release.tree.files:
             marks.add(Mark.of((release.folder / file.path).stat()))
-        return replace(release, marks=marks)
+        return replace(release, marks=marks.finish())
 
 
 @pytest.mark.planted
