@@ -3,8 +3,8 @@
 1. ``schemas <- storage <- builder`` and ``schemas <- storage <- agent``; builder and agent never import each other.
 2. schemas knows no disk, network, process or clock, but for ``commandline``, the end of both programs' commands; no
    other module of schemas imports that one.
-3. A cloud's library is imported by that cloud's store only, and such a store only where its URL is opened, never when a
-   module is loaded: the libraries are large, and optional.
+3. A cloud's library is imported by that cloud's store only (``s3`` and its parts, ``s3_...``), and such a store only
+   where its URL is opened, never when a module outside it is loaded: the libraries are large, and optional.
 4. click is imported by command lines only (``cli``, ``cli_...``, ``options``, ``commandline``), the HTTP server by the
    agent's ``app`` and ``server`` only.
 """
@@ -31,8 +31,8 @@ NOT_IN_SCHEMAS: Final = {
     "asyncio", "fcntl", "http", "os", "pathlib", "requests", "shutil", "socket", "ssl", "subprocess", "tempfile",
     "threading", "time", "urllib",
 }  # fmt: skip
-CLOUDS: Final = {"boto3", "botocore", "google"}
-CLOUD_STORES: Final = ("dagferry_storage.s3", "dagferry_storage.gcs")
+CLOUDS: Final = {"boto3": "dagferry_storage.s3", "botocore": "dagferry_storage.s3", "google": "dagferry_storage.gcs"}
+"""Each library, and the store that imports it."""
 COMMANDLINE: Final = "dagferry_schemas.commandline"
 COMMAND_LINES: Final = {"cli", "commandline", "options"}
 SERVERS: Final = {"hypercorn", "starlette"}
@@ -98,15 +98,22 @@ def _reason(module: str, one: Import) -> str | None:
             return f"schemas must not import {top}"
         if one.name == COMMANDLINE:
             return "the rules must not import the command line"
-    if top in CLOUDS and module not in CLOUD_STORES:
+    if top in CLOUDS and _cloud_store(module) != CLOUDS[top]:
         return f"{top} is imported outside its store"
-    if one.at_load and one.name in CLOUD_STORES:
-        return f"{one.name} is imported when the module is loaded"
+    if one.at_load and _cloud_store(one.name) not in (None, _cloud_store(module)):
+        return f"{'.'.join(one.name.split('.')[:2])} is imported when the module is loaded"
     if top == "click" and not any(part in COMMAND_LINES or part.startswith("cli_") for part in parts):
         return "click is imported outside a command line"
     if top in SERVERS and (package != "dagferry_agent" or not {"app", "server"} & set(parts)):
         return f"{top} is imported outside the agent's server"
     return None
+
+
+def _cloud_store(name: str) -> str | None:
+    """The cloud's store that the module of that name is, or is a part of; None if it is none."""
+    package, _, rest = name.partition(".")
+    store = f"{package}.{rest.partition('.')[0].partition('_')[0]}"
+    return store if store in CLOUDS.values() else None
 
 
 def modules(package: str) -> Iterator[tuple[str, Path]]:
@@ -160,9 +167,14 @@ def test_every_package_is_looked_at(package: str) -> None:
         ("dagferry_agent.x", "def f():\n    from google.cloud import storage", "google is imported outside its store"),
         ("dagferry_storage.local", "def f():\n    import boto3", "boto3 is imported outside its store"),
         ("dagferry_storage.stores", "import botocore.config", "botocore is imported outside its store"),
+        ("dagferry_storage.gcs", "import boto3", "boto3 is imported outside its store"),
+        ("dagferry_storage.gcs_refusals", "def f():\n    import botocore", "botocore is imported outside its store"),
+        ("dagferry_storage.bucket", "from google.api_core import exceptions", "google is imported outside its store"),
         ("dagferry_storage.stores", "from .s3 import S3Store", "dagferry_storage.s3 is imported when the module is"),
         ("dagferry_builder.site", "from dagferry_storage.gcs import GcsStore", "is imported when the module is loaded"),
         ("dagferry_storage.stores", "if True:\n    from . import s3", "is imported when the module is loaded"),
+        ("dagferry_storage.bucket", "from .s3_refusals import Refusals", "storage.s3_refusals is imported when"),
+        ("dagferry_storage.gcs", "from .s3_connection import Connection", "is imported when the module is loaded"),
         (
             "dagferry_storage.stores",
             "import importlib\nb = importlib.import_module('dagferry_storage.s3')",
@@ -187,6 +199,9 @@ def test_planted_import_is_found(module: str, source: str, reason: str) -> None:
         ("dagferry_storage.s3", "def connect():\n    import boto3\n    from botocore.config import Config"),
         ("dagferry_storage.s3", "if TYPE_CHECKING:\n    from botocore.client import BaseClient"),
         ("dagferry_storage.s3", "connect = lambda: __import__('boto3')"),
+        ("dagferry_storage.s3", "from .s3_refusals import Refusals"),
+        ("dagferry_storage.s3_refusals", "import botocore.exceptions\nfrom . import bucket"),
+        ("dagferry_storage.gcs_connection", "import google.auth\nfrom . import bucket"),
         ("dagferry_storage.local", "import os\nfrom dagferry_schemas import layout"),
         ("dagferry_builder.cli", "import click\nfrom dagferry_storage.stores import open_store"),
         ("dagferry_builder.commandline.output", "import click"),

@@ -12,52 +12,34 @@
   than that, and one request of it can be repeated. A file of more than 8 MiB is uploaded in parts of that size; the
   condition is the whole upload's.
 * Readers of public buckets may get what a cache has kept for an hour, so every object says ``no-store``.
-* One client, and with it one pool of connections, per store; it is made on first use and shared by all threads.
-* An emulator (``STORAGE_EMULATOR_HOST``) is spoken to without credentials.
+* What Google's client raises is turned into the errors of a `Store` by `gcs_refusals`.
 """
 
 from __future__ import annotations
 
 import io
-import os
 import re
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-import google.auth
-import google.auth.exceptions as unproven
-import google.cloud.storage as storage
-import urllib3.exceptions
-from google.api_core import exceptions as refusals
-from google.auth.credentials import AnonymousCredentials
-from google.auth.transport.requests import AuthorizedSession, Request
-from requests.adapters import HTTPAdapter
-
 from dagferry_schemas.errors import BadData, DeliveryFailed, Forbidden
 
+from . import bucket
+from .gcs_connection import Connection
+from .gcs_refusals import Refusals
+from .keys import require_key, require_prefix
 from .retrying import NotDone, Passing, attempt
-from .store import SET_THE_CLOCK, Absent, Exists, Missing, Stored, Superseded, TooLarge
-
-try:
-    from google.cloud.storage.exceptions import DataCorruption
-except ModuleNotFoundError:  # before 3.0
-    from google.resumable_media import DataCorruption
+from .section import Section
+from .store import CHUNK, LOOK_AT_THE_WRITER, Missing, Stored, TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CHUNK: Final = 1024 * 1024
 PART: Final = 8 * CHUNK
 """Of a stream or an upload, what one request carries; Google's client uploads no more than this in one piece."""
-CONNECT_SECONDS: Final = 5
-READ_SECONDS: Final = 30
-CONNECTIONS: Final = 32
 _CONTENT: Final = "application/octet-stream"
-_SKEWED: Final = "Check your iat and exp values"
-"""What Google's server of tokens answers, and says of nothing else, where a key's signature is not of this hour."""
 _GENERATION: Final = re.compile(r"[1-9][0-9]{0,18}")
 
 
@@ -75,9 +57,8 @@ class GcsStore:
 
     def __init__(self, address: GcsAddress) -> None:
         self._address = address
-        self._made = threading.Lock()
-        self._client_made: Any = None
-        self._credentials: Any = None
+        self._connection = Connection(address.emulator)
+        self._telling = Refusals(self.url, self._connection).telling
 
     @property
     def url(self) -> str:
@@ -86,18 +67,13 @@ class GcsStore:
 
     def identity(self) -> str:
         """The account, and where Google's client found it. Raises `Forbidden` if it gets no token."""
-        attempt(self._get_token, again_after=Passing)
-        if isinstance(self._credentials, AnonymousCredentials):
-            return f"{self._who}, as emulators are spoken to"
-        ask: Any = getattr(self._credentials, "get_cred_info", None)  # since google-auth 2.35
-        told = (ask() if ask else None) or {}
-        source = [told[name] for name in ("credential_type", "credential_source") if told.get(name)]
-        return f"{self._who} ({', '.join(source) or type(self._credentials).__module__})"
+        attempt(self._prove, again_after=Passing)
+        found = self._connection
+        return f"{found.who}, as emulators are spoken to" if found.is_anonymous else f"{found.who} ({found.source})"
 
-    def _get_token(self) -> None:
+    def _prove(self) -> None:
         with self._telling("find", "credentials"):
-            if self._client and not self._credentials.valid:
-                self._credentials.refresh(Request())
+            self._connection.prove()
 
     def read(self, key: str, *, limit: int) -> Stored:
         """The object's bytes, at most ``limit`` of them. Raises `Missing`, `TooLarge`."""
@@ -108,7 +84,7 @@ class GcsStore:
         condition = {"if_generation_not_match": int(token)} if _GENERATION.fullmatch(token) else {}
         try:
             return attempt(lambda: self._get(key, limit, **condition), again_after=Passing)
-        except _Unchanged:
+        except bucket.Unchanged:
             return None
 
     def _get(self, key: str, limit: int, **condition: int) -> Stored:
@@ -118,7 +94,7 @@ class GcsStore:
         except _Overflow:
             raise TooLarge(
                 f"store {self.url}: {key} has more than the {limit} bytes allowed here",
-                "objects of dagferry are smaller than that; look at who wrote it",
+                LOOK_AT_THE_WRITER,
             ) from None
         return Stored(body.getvalue(), token)
 
@@ -162,7 +138,7 @@ class GcsStore:
         options = {"start": start, "end": start + size - 1, "if_generation_match": generation, "checksum": None}
         try:
             self._download(key, body, **options)
-        except _Refused:
+        except bucket.Unmet:
             raise DeliveryFailed(f"{what}: it was replaced meanwhile", "try again; find out who writes there") from None
         except _Overflow:
             raise DeliveryFailed(f"{what}: the server ignores ranges", "that server is none for a store") from None
@@ -172,15 +148,15 @@ class GcsStore:
 
     def create(self, key: str, body: bytes | BinaryIO) -> str:
         """Store a new object and return its token. Raises `Exists`."""
-        content = _Rest(io.BytesIO(body) if isinstance(body, bytes) else body)
+        content = Section.rest_of(io.BytesIO(body) if isinstance(body, bytes) else body)
         try:
             return attempt(lambda: self._put(key, content, 0), again_after=NotDone)
-        except _Refused:
-            raise self._exists(key) from None
+        except bucket.Unmet:
+            raise bucket.exists(self.url, key) from None
         except Forbidden as error:
             # To replace takes a right that publishers have not, and Google may look at it before the condition.
             if "storage.objects.delete" in error.message and self._is_there(key):
-                raise self._exists(key) from None
+                raise bucket.exists(self.url, key) from None
             raise
 
     def _is_there(self, key: str) -> bool:
@@ -190,21 +166,19 @@ class GcsStore:
             return False
         return True
 
-    def _exists(self, key: str) -> Exists:
-        return Exists(f"store {self.url}: {key} is there already", "it was not touched")
-
     def replace(self, key: str, body: bytes, token: str) -> str:
         """Replace the object if it is still in the state ``token``. Raises `Superseded`."""
         try:
             # No generation is 0, and as a condition 0 would create.
             if not _GENERATION.fullmatch(token):
-                raise _Refused
-            return attempt(lambda: self._put(key, _Rest(io.BytesIO(body)), int(token)), again_after=NotDone)
-        except (_Refused, Missing):
-            raise Superseded(f"store {self.url}: {key} was changed by somebody else", "read it again") from None
+                raise bucket.Unmet
+            content = Section.rest_of(io.BytesIO(body))
+            return attempt(lambda: self._put(key, content, int(token)), again_after=NotDone)
+        except (bucket.Unmet, Missing):
+            raise bucket.superseded(self.url, key) from None
 
-    def _put(self, key: str, content: _Rest, generation: int) -> str:
-        content.rewind()
+    def _put(self, key: str, content: Section, generation: int) -> str:
+        content.seek(0)
         with self._telling("write", key):
             blob = self._blob(key, chunk_size=PART)
             blob.cache_control = "no-store"
@@ -221,8 +195,7 @@ class GcsStore:
 
     def names(self, prefix: str) -> Iterator[str]:
         """The keys that begin with ``prefix``."""
-        if not prefix.endswith("/"):
-            raise ValueError(f"the prefix {prefix!r} does not end in /")
+        require_prefix(prefix)
         page, after = attempt(lambda: self._page(prefix, None), again_after=Passing)
         yield from page
         while after is not None:
@@ -241,8 +214,7 @@ class GcsStore:
                 timeout=_timeout(),
             )
             names = [blob.name[cut:] for blob in next(found.pages, ())]
-            # What Google's console calls a folder is an empty object whose name ends in a slash.
-            return [name for name in names if not name.endswith("/")], found.next_page_token
+            return bucket.without_folders(names), found.next_page_token
 
     def delete(self, key: str) -> None:
         """Remove the object; no error if there is none."""
@@ -256,8 +228,7 @@ class GcsStore:
             return
 
     def _blob(self, key: str, **options: int) -> Any:  # noqa: ANN401 (Google's client has no types)
-        if not key or any(not part or part.startswith(".") for part in key.split("/")):
-            raise ValueError(f"{key!r} is not a key of the layout")
+        require_key(key)
         return self._client.bucket(self._address.bucket).blob(self._address.prefix + key, **options)
 
     def _token(self, blob: Any) -> str:  # noqa: ANN401
@@ -268,93 +239,7 @@ class GcsStore:
 
     @property
     def _client(self) -> Any:  # noqa: ANN401
-        with self._made:
-            if self._client_made is None:
-                self._client_made = self._make_client()
-            return self._client_made
-
-    def _make_client(self) -> Any:  # noqa: ANN401
-        # Else a thread of Google's client (3.17) asks for the bucket's metadata, which agents may not read.
-        os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-        emulator = self._address.emulator or os.environ.get("STORAGE_EMULATOR_HOST")
-        if emulator:
-            self._credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
-        else:
-            self._credentials, _ = google.auth.default(scopes=storage.Client.SCOPE)
-        # What cannot be renewed is not tried: the session would lose the connection on the way to its error.
-        renewing = {"refresh_status_codes": ()} if emulator else {}
-        session = AuthorizedSession(self._credentials, **renewing)  # type: ignore[no-untyped-call]
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
-        options = {"api_endpoint": emulator} if emulator else None
-        return storage.Client(project=None, credentials=self._credentials, client_options=options, _http=session)
-
-    @property
-    def _who(self) -> str:
-        """Who the server was told that this is; a machine's own account is known only after it was used."""
-        credentials = self._credentials
-        if credentials is None or isinstance(credentials, AnonymousCredentials):
-            return "a client without credentials"
-        email = getattr(credentials, "service_account_email", None) or getattr(credentials, "account", None)
-        return str(email or f"the identity of {type(credentials).__module__}")
-
-    @contextmanager
-    def _telling(self, action: str, key: str) -> Iterator[None]:
-        """Turn what Google's client raises into the errors that callers know."""
-        what = f"store {self.url}: cannot {action} {key}"
-        try:
-            yield
-        except refusals.NotModified:
-            raise _Unchanged from None
-        except refusals.PreconditionFailed:
-            raise _Refused from None
-        except refusals.GoogleAPICallError as error:
-            raise self._refused(error, what) from error
-        except unproven.GoogleAuthError as error:
-            raise self._unproven(error, what) from error
-        except DataCorruption as error:
-            raise Passing(f"{what}: the bytes were damaged on the way", "try again; look at the network") from error
-        except (OSError, urllib3.exceptions.HTTPError) as error:
-            raise Passing(f"{what}: {error}", "look at the network, then try again") from error
-
-    def _refused(self, error: refusals.GoogleAPICallError, what: str) -> DeliveryFailed | Missing:
-        status, said = int(error.code or 0), _words(error)
-        if status == 404:
-            if "No such object" in said:
-                return Missing(
-                    f"{what}: there is no such object", "check the name, and that the store is the right one"
-                )
-            told = f"there is no such bucket ({said}; asked as {self._who})"
-            return Absent(f"{what}: {told}", "check --store, or create the bucket")
-        # A limit of so many requests in a time has had its answers under both numbers.
-        if status == 429 or (status == 403 and "ratelimitexceeded" in _text(error).lower()):
-            return NotDone(f"{what}: the server is busy with it ({said})", "try again in a moment")
-        if status == 401:
-            return self._not_accepted(what, said)
-        if status == 403:
-            rights = "give it the rights that docs/policies.md lists for its part"
-            return Forbidden(f"{what}: {self._who} may not ({said})", rights)
-        kind = Passing if status >= 500 or status == 408 else DeliveryFailed
-        return kind(f"{what}: HTTP {status} {said}".rstrip(), "try again; look at the server's state")
-
-    def _unproven(self, error: unproven.GoogleAuthError, what: str) -> DeliveryFailed:
-        if self._credentials is None:
-            said = str(error).partition("\n")[0]
-            hint = "give this process Google credentials: workload identity, GOOGLE_APPLICATION_CREDENTIALS or gcloud"
-            return Forbidden(f"{what}: {said}", hint, code="no_credentials")
-        if isinstance(error, unproven.TransportError):
-            return Passing(f"{what}: the credentials' server: {error}", "look at the network, then try again")
-        if _SKEWED in str(error):
-            said = f"this machine's clock is too far from Google's, who refuses a token to {self._who}"
-            return DeliveryFailed(f"{what}: {said} ({error})", SET_THE_CLOCK, code="clock_skew")
-        return self._not_accepted(what, str(error))
-
-    def _not_accepted(self, what: str, said: str) -> Forbidden:
-        return Forbidden(
-            f"{what}: the credentials of {self._who} are not accepted ({said})",
-            "renew them, or check which ones this process finds",
-            code="no_credentials" if isinstance(self._credentials, AnonymousCredentials) else "expired_credentials",
-        )
+        return self._connection.client
 
 
 class _Limited(io.BytesIO):
@@ -370,49 +255,8 @@ class _Limited(io.BytesIO):
         return super().write(data)
 
 
-class _Rest:
-    """A file from its present position to its end, as a file that begins there: Google's client wants to stand at 0."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._start = file.tell()
-        self.size = file.seek(0, os.SEEK_END) - self._start
-
-    def rewind(self) -> None:
-        """Go to the beginning."""
-        self._file.seek(self._start)
-
-    def tell(self) -> int:
-        """The position."""
-        return self._file.tell() - self._start
-
-    def read(self, size: int = -1, /) -> bytes:
-        """The next bytes."""
-        return self._file.read(size)
-
-
 def _timeout() -> tuple[int, int]:
-    return CONNECT_SECONDS, READ_SECONDS
-
-
-def _words(error: refusals.GoogleAPICallError) -> str:
-    """What the server said: the message of its JSON answer, else the beginning of whatever it answered."""
-    try:
-        return str(error.response.json()["error"]["message"])
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return (_text(error) or str(error.message or "")).strip()[:300]
-
-
-def _text(error: refusals.GoogleAPICallError) -> str:
-    return str(getattr(error.response, "text", ""))
-
-
-class _Unchanged(Exception):
-    """304: the object is still in the state of the token."""
-
-
-class _Refused(Exception):
-    """412: the condition does not hold."""
+    return bucket.CONNECT_SECONDS, bucket.READ_SECONDS
 
 
 class _Overflow(Exception):

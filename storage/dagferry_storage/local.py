@@ -25,13 +25,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from dagferry_schemas.errors import DeliveryFailed, Forbidden, MachineFault
 
-from .store import Absent, Exists, Missing, Stored, Superseded, TooLarge
+from .keys import require_key, require_prefix
+from .store import CHUNK, LOOK_AT_THE_WRITER, Absent, Exists, Missing, Stored, Superseded, TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-CHUNK = 1024 * 1024  # bytes; the most that `LocalStore.stream` yields at once
 
 _FULL = (MachineFault, "free some space or inodes there, or raise the quota, then run this again")
 _DENIED = (Forbidden, "run this as a user who may, or change the owner or mode of that folder")
@@ -78,7 +77,7 @@ class LocalStore:
             if size > limit:
                 raise TooLarge(
                     f"store {self.url}: {key} has {size} bytes, more than the {limit} that are allowed here",
-                    "objects of dagferry are smaller than that; look at who wrote it",
+                    LOOK_AT_THE_WRITER,
                 )
             body = file.read(size)
         return Stored(body, _token_of(body))
@@ -129,8 +128,7 @@ class LocalStore:
 
     def names(self, prefix: str) -> Iterator[str]:
         """The keys that begin with ``prefix`` (which ends in ``/``), in no particular order; none if there are none."""
-        if not prefix.endswith("/"):
-            raise ValueError(f"a prefix ends in '/', this one does not: {prefix!r}")
+        require_prefix(prefix)
         folder = self._path(prefix[:-1])
         with self._telling("list", prefix):
             self._require_root()
@@ -146,11 +144,9 @@ class LocalStore:
                 _sync(path.parent)
 
     def _path(self, key: str) -> Path:
-        """Where the object is; the one guard against keys that would leave the root or name the store's own files."""
-        parts = key.split("/")
-        if any(not part or part.startswith(".") for part in parts):
-            raise ValueError(f"not a key: {key!r}")
-        return self._root.joinpath(*parts)
+        """Where the object is: never outside the root, and never one of the store's own files."""
+        require_key(key)
+        return self._root.joinpath(*key.split("/"))
 
     def _open(self, key: str) -> BinaryIO:
         path = self._path(key)

@@ -10,11 +10,10 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dagferry_schemas.errors import DagferryError
 
@@ -22,6 +21,8 @@ from .retrying import NotDone, Passing, attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .section import Section
 
 MOST_PARTS: Final = 10_000
 
@@ -34,39 +35,10 @@ class Parts:
     size: int = 64 * 1024**2
 
 
-class Section:
-    """A section of a file as a file of its own, which a client may go back in. Several may not be read at once."""
-
-    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
-        self._file = file
-        self._start = start
-        self._size = size
-        self._at = 0
-
-    def __len__(self) -> int:
-        return self._size
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a position, within the section."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        self._at = min(max(base + offset, 0), self._size)
-        return self._at
-
-    def tell(self) -> int:
-        """The position."""
-        return self._at
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """The next bytes."""
-        left = self._size - self._at
-        self._file.seek(self._start + self._at)
-        piece = self._file.read(left if size is None or size < 0 else min(size, left))
-        self._at += len(piece)
-        return piece
-
-
-def upload(ask: Callable[..., dict[str, Any]], file: BinaryIO, parts: Parts, exists: Callable[[], bool]) -> str | None:
-    """Make an object of ``file``, from its present position to its end; its ETag, or None if somebody else made it.
+def upload(
+    ask: Callable[..., dict[str, Any]], content: Section, parts: Parts, exists: Callable[[], bool]
+) -> str | None:
+    """Make an object of ``content``; its ETag, or None if somebody else made it.
 
     ``ask`` sends one request for that object, by the name of boto3's method; it raises the errors of a `Store`.
     """
@@ -77,11 +49,12 @@ def upload(ask: Callable[..., dict[str, Any]], file: BinaryIO, parts: Parts, exi
             "UploadId"
         ]
     }
+    size = max(parts.size, -(-content.size // MOST_PARTS))
     done = None
     try:
         sent = [
             {"PartNumber": number, "ETag": _send(partial(ask, "upload_part", **identity, PartNumber=number), section)}
-            for number, section in enumerate(_sections(file, parts), 1)
+            for number, section in enumerate(content.cut(size), 1)
         ]
         if not exists():
             whole = partial(ask, "complete_multipart_upload", **identity, MultipartUpload={"Parts": sent})
@@ -99,10 +72,3 @@ def _send(part: Callable[..., dict[str, Any]], section: Section) -> str:
         return str(part(Body=section)["ETag"])
 
     return attempt(once, again_after=Passing)
-
-
-def _sections(file: BinaryIO, parts: Parts) -> list[Section]:
-    start = file.tell()
-    total = file.seek(0, os.SEEK_END) - start
-    size = max(parts.size, -(-total // MOST_PARTS))
-    return [Section(file, start + at, min(size, total - at)) for at in range(0, total, size)]

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 SET_THE_CLOCK: Final = "set this machine's clock (NTP does), then try again"
 """What to do next where a store, or a look at its clock, says that this machine's is off: ``clock_skew``."""
+LOOK_AT_THE_WRITER: Final = "objects of dagferry are smaller than that; look at who wrote it"
+"""What to do next after `TooLarge`."""
+CHUNK: Final = 1024 * 1024
+"""Bytes; the most that `Store.stream` yields at once."""
 
 
 class Missing(BadData):

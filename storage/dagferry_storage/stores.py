@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from dagferry_schemas.errors import Usage
 
+from .keys import is_key
 from .local import LocalStore
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _bucket_url(url: str, known: tuple[str, ...]) -> tuple[str, str, dict[str, s
     if not _BUCKET.fullmatch(parts.netloc) or parts.fragment or _CONTROL.search(url):
         raise Usage(f"the {parts.scheme} URL names no bucket that could exist", form)
     prefix = unquote(parts.path).strip("/")
-    if any(not part or part.startswith(".") for part in prefix.split("/")) and prefix:
+    if prefix and not is_key(prefix):
         raise Usage(f"the prefix of the {parts.scheme} URL has an empty component, or one that begins with a dot", form)
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     options = dict(pairs)

@@ -18,7 +18,7 @@ import google.auth.exceptions
 import pytest
 
 from dagferry_schemas.errors import BadData, DagferryError, DeliveryFailed, Forbidden
-from dagferry_storage import gcs
+from dagferry_storage import bucket, gcs
 from dagferry_storage.gcs import GcsAddress, GcsStore
 from dagferry_storage.probe import probe
 from dagferry_storage.retrying import ATTEMPTS, Passing, attempt
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from dagferry_storage.gcs import _Rest
+    from dagferry_storage.section import Section
     from tests.storage.racers import Crew, Opener
 
 BUCKET = "artifacts"
@@ -326,7 +326,7 @@ def test_a_slow_body_arrives(store: GcsStore, proxy: Proxy) -> None:
 def test_a_body_that_does_not_come_is_a_time_out(
     store: GcsStore, proxy: Proxy, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gcs, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(bucket, "READ_SECONDS", 0.3)
     proxy.fault = fault
     assert store.read("a/there", limit=LIMIT).body == b"there"
     assert proxy.requests == {"GET": 2}
@@ -524,15 +524,15 @@ def test_an_emulator_may_be_named_by_the_environment(port: int, monkeypatch: pyt
 class RepeatsBlindly(GcsStore):
     """What Google's client does by default: a conditional write looks as if it could be repeated safely."""
 
-    def _put(self, key: str, content: _Rest, generation: int) -> str:
+    def _put(self, key: str, content: Section, generation: int) -> str:
         return attempt(lambda: super(RepeatsBlindly, self)._put(key, content, generation), again_after=Passing)
 
 
 class ForgetsTheCondition(GcsStore):
     """Heads and all else are written without a condition."""
 
-    def _put(self, key: str, content: _Rest, generation: int) -> str:
-        content.rewind()
+    def _put(self, key: str, content: Section, generation: int) -> str:
+        content.seek(0)
         blob = self._blob(key)
         blob.upload_from_file(content, size=content.size)
         return self._token(blob)
@@ -541,10 +541,10 @@ class ForgetsTheCondition(GcsStore):
 class LooksBeforeItWrites(ForgetsTheCondition):
     """Asks for the generation, and then writes without a condition."""
 
-    def _put(self, key: str, content: _Rest, generation: int) -> str:
+    def _put(self, key: str, content: Section, generation: int) -> str:
         found = self._client.bucket(BUCKET).get_blob(self._address.prefix + key)
         if (found.generation if found else 0) != generation:
-            raise gcs._Refused
+            raise bucket.Unmet
         return super()._put(key, content, generation)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import secrets
@@ -129,7 +130,7 @@ def test_a_slow_body_arrives(store: S3Store, proxy: Proxy) -> None:
 def test_a_body_that_does_not_come_is_a_time_out(
     store: S3Store, proxy: Proxy, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dagferry_storage.s3.READ_SECONDS", 0.3)
+    monkeypatch.setattr("dagferry_storage.bucket.READ_SECONDS", 0.3)
     store.create("a/object", b"whole body")
     proxy.fault = fault
     assert store.read("a/object", limit=10).body == b"whole body"
@@ -223,6 +224,16 @@ def test_both_clocks_are_told_where_the_server_tells_them(store: S3Store, proxy:
     with pytest.raises(DeliveryFailed, match="RequestTime 20260101T000000Z, ServerTime 2026-11-22T10:00:00Z") as caught:
         store.read("a/object", limit=10)
     assert "NTP" in caught.value.hint
+
+
+def test_a_file_that_is_redirected_is_stored_from_its_present_position(store: S3Store, proxy: Proxy) -> None:
+    """boto3 follows by itself, and begins the body anew."""
+    file = io.BytesIO(b"header|content")
+    file.seek(7)
+    proxy.fault = refusal(301, "PermanentRedirect", times=1, **{"x-amz-bucket-region": "eu-west-3"})
+    store.create("a/object", file)
+    assert proxy.requests["PUT"] == 2
+    assert store.read("a/object", limit=20).body == b"content"
 
 
 def test_the_identity_is_the_access_key_and_never_its_secret(store: S3Store, proxy: Proxy) -> None:
@@ -343,11 +354,11 @@ def test_etags_are_sent_without_quotes_where_a_server_wants_them_so(endpoint: st
 class Repeating(S3Store):
     """Planted: boto3's own retries, as they are by default."""
 
-    def _make_client(self) -> Any:  # noqa: ANN401
-        client = super()._make_client()
+    @property
+    def _client(self) -> Any:  # noqa: ANN401
         return boto3.client(
             "s3",
-            endpoint_url=client.meta.endpoint_url,
+            endpoint_url=super()._client.meta.endpoint_url,
             region_name="us-east-1",
             config=Config(retries={"total_max_attempts": 4, "mode": "standard"}),
         )
