@@ -51,12 +51,16 @@ def _tell(site: Site, output: str, checks: tuple[Check, ...]) -> None:
         "ok": all(check.ok for check in checks),
         "checks": [check.to_dict() for check in checks],
     }
-    lines = [plain(f"{'ok' if check.ok else 'NOT OK':6} {check.name}: {check.detail}") for check in checks]
-    text = "\n".join([site.store.url, *lines])
+    text = "\n".join([site.store.url, *map(_line, checks)])
     if output == "text" and not result["ok"]:
         emit(result, output, text)
     fitness.require_fit(site.store, checks, result)
     emit(result, output, text)
+
+
+def _line(check: Check) -> str:
+    word = "ok" if check.ok else "NOT OK" if check.tried else "-"
+    return plain(f"{word:6} {check.name}: {check.detail}")
 
 
 COMMANDS = (init_store, doctor)

@@ -4,15 +4,14 @@
   be asked is a failed delivery, whose own code and hint are kept.
 * ``store.json`` is the verdict on the promises alone: this machine's clock and credentials are not the store's fault.
   No verdict is written where the store could not be asked to the end.
-* The doctor leaves nothing behind. It makes no store either: a directory that is not there may be a volume that is not
-  mounted.
+* The doctor leaves nothing behind. It makes no store either, but reads first: a directory that is not there may be a
+  volume that is not mounted.
 * A reader cannot tell how far apart the clocks are, because it only sees when others wrote. An object that was written
   after this machine's present proves that this machine is behind; everything else is left open, and says so.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dagferry_schemas import fields, layout
@@ -60,15 +59,8 @@ def _write_verdict(store: Store, bundle: str, now: str, promises: list[Check]) -
 def diagnose(store: Store, bundle: str, nonce: str, clock: Callable[[], float]) -> tuple[Check, ...]:
     """Try all that a builder needs of the store, and what its verdict says. Raises nothing that is foreseen."""
     with trying(store, f"{bundle}/", nonce, clock) as steps:
-        create = steps["create"]
-
-        def create_in_a_store() -> str:
-            with suppress(Missing):
-                store.read(layout.store_json(bundle), limit=layout.MAX_DOCUMENT)
-            return create()
-
-        steps["create"] = create_in_a_store
-        checks = examine({"credentials": store.identity, **steps, "verdict": lambda: _verdict(store, bundle)})
+        reading = {"credentials": store.identity, "read": lambda: _read(store, bundle)}
+        checks = examine({**reading, **steps, "verdict": lambda: _verdict(store, bundle)})
     for check in checks:
         if check.name in PROMISES and check.error is not None and check.error.code in ("forbidden", "machine"):
             check.error.hint += "; if this identity is to read only: dagferry doctor --read-only"
@@ -117,7 +109,7 @@ def _verdict(store: Store, bundle: str) -> str:
 
 def require_fit(store: Store, checks: Sequence[Check], result: Mapping[str, Any]) -> None:
     """Raise what the checks amount to, with ``result`` for its document; nothing if all is well."""
-    failed = [check for check in checks if not check.ok]
+    failed = [check for check in checks if check.tried and not check.ok]
     if not failed:
         return
     for check in failed:

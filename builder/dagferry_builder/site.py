@@ -108,14 +108,16 @@ class Site:
         """The store, probed: by an earlier `init-store`, or now. Raises `BadData` if it does not keep its promises."""
         ignore_default_store(self)
         if not self._was_probed(bundle):
-            where = "if it should hold versions already, look at --store and its mount"
-            log.warning("this is a new store for bundle %r: %s (%s)", bundle, self.store.url, where)
             checks = init_store(self.store, bundle, now(), secrets.token_hex(8), time.time)
             # A clock that is off is not the store's fault, and stops no publication; the doctor insists.
-            off = [check for check in checks if check.name == "clock" and not check.ok and check.error is None]
+            off = [
+                check for check in checks if check.name == "clock" and check.tried and not check.error and not check.ok
+            ]
             for check in off:
                 log.warning("%s (`dagferry doctor` says more)", check.detail)
             require_fit(self.store, [check for check in checks if check not in off], {})
+            where = "if it should hold versions already, look at --store and its mount"
+            log.warning("this is a new store for bundle %r: %s (%s)", bundle, self.store.url, where)
         return self.store
 
     def _was_probed(self, bundle: str) -> bool:

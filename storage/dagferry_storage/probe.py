@@ -38,17 +38,19 @@ _LIMIT = 4096  # bytes; far more than any body written here
 class Check:
     """What one check found: ``detail`` says what was seen, or why the check could not be made.
 
-    ``error`` is what kept it from being made.
+    ``error`` is what kept it from being made. One that was not ``tried``, because of an error before it, is not ok.
     """
 
     name: str
     ok: bool
     detail: str
     error: DagferryError | None = field(default=None, compare=False)
+    tried: bool = True
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
-        return {"name": self.name, "ok": self.ok, "detail": self.detail}
+        """The JSON form; ``tried`` is in it only where it is false."""
+        untried = {} if self.tried else {"tried": False}
+        return {"name": self.name, "ok": self.ok, "detail": self.detail, **untried}
 
 
 class Failed(Exception):
@@ -83,7 +85,7 @@ def _taken(steps: Mapping[str, Step]) -> Iterator[Check]:
     tried = True
     for name, step in steps.items():
         if not tried:
-            yield Check(name, False, "not tried")
+            yield Check(name, False, "not tried", tried=False)
             continue
         try:
             yield Check(name, True, step())

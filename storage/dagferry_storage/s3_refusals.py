@@ -1,6 +1,7 @@
 """What boto3 raises, as the errors that callers of a store know: what was asked, of which store, by whom, and why not.
 
 Servers that speak S3's language differ in their codes, and a refused HEAD has none: then the status stands for it.
+Only a code says that an object is missing: any other server says 404 as well.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from .s3_connection import Connection
 
-_NO_KEY: Final = frozenset({"NoSuchKey", "404", "NotFound"})
 _DENIED: Final = frozenset(
     {
         "AccessDenied",
@@ -42,6 +42,16 @@ _IDENTIFYING: Final = frozenset({"AssumeRole", "AssumeRoleWithWebIdentity", "Get
 _NOT_DONE: Final = frozenset(
     {"ConditionalRequestConflict", "OperationAborted", "SlowDown", "Throttling", "RequestLimitExceeded"}
 )
+
+
+_RIGHTS: Final = {
+    "HeadObject": "GetObject",
+    "ListObjectsV2": "ListBucket",
+    "CreateMultipartUpload": "PutObject",
+    "UploadPart": "PutObject",
+    "CompleteMultipartUpload": "PutObject",
+}
+"""Actions of a policy that are not called as the request is."""
 
 
 class Refusals:
@@ -85,7 +95,7 @@ class Refusals:
         if code == "NoSuchBucket":
             told = f"there is no such bucket (asked as {self._connection.who})"
             return Absent(f"{what}: {told}", "check --store, or create the bucket")
-        if code in _NO_KEY:
+        if code == "NoSuchKey":
             return Missing(
                 f"{what}: there is no such object in it", "check the name, and that the store is the right one"
             )
@@ -105,7 +115,7 @@ class Refusals:
                 "look at the role, at whom it trusts, and at the token that this process shows for it",
                 code="no_credentials",
             )
-        return bucket.may_not(what, who, code) if code in _DENIED else None
+        return bucket.may_not(what, who, f"{code}; it takes {_right(error)}") if code in _DENIED else None
 
     def _failed(self, error: refusals.ClientError, code: str, status: int, what: str) -> DeliveryFailed:
         headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
@@ -119,5 +129,15 @@ class Refusals:
         if code in _NOT_DONE or status in (409, 429):
             return bucket.busy(what, code)
         said = error.response.get("Error", {}).get("Message", "")
-        kind = Passing if status >= 500 else DeliveryFailed
+        kind = Passing if status >= 500 and status != 501 else DeliveryFailed
+        if code == str(status):  # botocore's stand-in for the error document that every S3 server sends
+            return kind(
+                f"{what}: the answer is no S3 server's: HTTP {status} {said}".rstrip(),
+                "look at ?endpoint= of the store's URL, and at what is in between",
+            )
         return kind(f"{what}: HTTP {status} {code} {said}".rstrip(), "try again; look at the server's state")
+
+
+def _right(error: refusals.ClientError) -> str:
+    """The action of a policy that allows what was refused."""
+    return f"s3:{_RIGHTS.get(error.operation_name, error.operation_name)}"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 BUNDLE = "shop"
 NOW = "2026-11-22T10:00:00Z"
-ALL = ["credentials", *PROMISES, "clock", "verdict"]
+ALL = ["credentials", "read", *PROMISES, "clock", "verdict"]
 UNCONDITIONAL = ("If-Match", "If-None-Match", "ifGenerationMatch")
 
 
@@ -82,7 +82,11 @@ def test_the_doctor_leaves_nothing(store: Store) -> None:
 
 
 def test_the_doctor_does_not_touch_the_verdict(store: Store) -> None:
-    assert [check.name for check in init_store(store, BUNDLE, NOW, "n1", time.time)] == ALL[:-1]
+    assert [check.name for check in init_store(store, BUNDLE, NOW, "n1", time.time)] == [
+        "credentials",
+        *PROMISES,
+        "clock",
+    ]
     before = store.read(layout.store_json(BUNDLE), limit=layout.MAX_DOCUMENT)
     assert NOW in found(diagnose(store, BUNDLE, "n2", time.time))["verdict"].detail
     assert store.read(layout.store_json(BUNDLE), limit=layout.MAX_DOCUMENT) == before
@@ -173,7 +177,7 @@ def test_who_may_not_write_is_told_how_a_reader_looks(
 
     (tmp_path / "store").mkdir()
     checks = diagnose(Guarded(tmp_path / "store"), BUNDLE, "n1", time.time)
-    assert [check.name for check in checks if check.ok] == ["credentials"]
+    assert [check.name for check in checks if check.ok] == ["credentials", "read"]
     assert found(checks)["create"].detail == refusal.message
     error = ending(Guarded(tmp_path / "store"), checks)
     assert (error.code, error.exit_code) == (code, exit_code)

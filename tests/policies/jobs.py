@@ -77,7 +77,7 @@ class Site:
             ]
             return [(*promote, first), (*promote, self.commits[1][:12]), *on, ("dagferry", "channels")]
         pull = ("dagferry-agent", "pull", f"--channel={channel}")
-        return [pull, (*pull, f"--version={second}")]
+        return [pull, (*pull, f"--version={second}"), ("dagferry", "doctor", "--read-only")]
 
 
 def check_refused(outcome: Outcome | None, who: Identity) -> None:

@@ -15,7 +15,7 @@ GET, PUT, DELETE = "s3:GetObject", "s3:PutObject", "s3:DeleteObject"
 BUILDS = {"builder": {GET, PUT}, "promoter": {GET}}
 LOOKS: dict[str, set[str]] = {"promoter": {GET}}
 RIGHTS: list[tuple[str, dict[str, set[str]]]] = [
-    (layout.store_json("etl"), BUILDS),
+    (layout.store_json("etl"), {**BUILDS, "agent": {GET}}),
     (layout.tarball("etl", TREE), {**BUILDS, "agent": {GET}}),
     (layout.files("etl", TREE), {**BUILDS, "agent": {GET}}),
     (layout.version("etl", "v1.0"), {**BUILDS, "agent": {GET}}),

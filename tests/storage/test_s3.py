@@ -6,10 +6,12 @@ import io
 import os
 import re
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -161,7 +163,12 @@ def test_a_stream_that_breaks_off_is_an_error_and_never_a_shorter_object(store: 
 @pytest.mark.parametrize(
     ("fault", "kind", "code", "said"),
     [
-        (refusal(403, "AccessDenied", times=ALWAYS), Forbidden, "forbidden", "access key AKIATEST"),
+        (
+            refusal(403, "AccessDenied", times=ALWAYS),
+            Forbidden,
+            "forbidden",
+            "AKIATEST (env) may not (AccessDenied; it takes s3:",
+        ),
         (refusal(403, "InvalidAccessKeyId", times=ALWAYS), Forbidden, "forbidden", "access key AKIATEST"),
         (refusal(403, "SignatureDoesNotMatch", times=ALWAYS), Forbidden, "forbidden", "access key AKIATEST"),
         (refusal(400, "ExpiredToken", times=ALWAYS), Forbidden, "expired_credentials", "access key AKIATEST"),
@@ -323,6 +330,34 @@ def test_a_login_that_is_over_is_not_taken_for_the_network(
         with pytest.raises(Forbidden, match="SSO") as caught:
             call()
         assert caught.value.code == "no_credentials"
+
+
+def test_a_server_of_something_else_is_told_as_such(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(tmp_path))) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            store = open_s3(S3Address("bucket", "", f"http://127.0.0.1:{server.server_port}"))
+            calls: tuple[Callable[[], object], ...] = (
+                lambda: store.read("a/b", limit=10),
+                lambda: store.modified("a/b"),
+                lambda: store.create("a/b", b"x"),
+                lambda: store.replace("a/b", b"x", '"0"'),
+                lambda: list(store.names("a/")),
+                lambda: store.delete("a/b"),
+            )
+            for call in calls:
+                with pytest.raises(DeliveryFailed, match="no S3 server's") as caught:
+                    call()
+                assert "endpoint" in caught.value.hint
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
 
 
 def test_a_server_that_is_away_is_unreachable() -> None:
