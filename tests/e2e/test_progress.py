@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import re
+import struct
 import subprocess
+import termios
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +21,7 @@ from tests.storage import servers
 from tests.storage.faults import ALWAYS, Fault, Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 SIZE = 12_000_000
@@ -26,6 +29,8 @@ CONTENT = "dags.tar.zst"
 SLOWLY = Fault("GET", times=ALWAYS, path=CONTENT, pause=0.15, piece=SIZE // 12)
 HESITANT = Fault("PUT POST", times=ALWAYS, path=CONTENT, hesitate=0.25, piece=SIZE // 12)
 NO_FAULT = Fault(times=0)
+WIDE = 120
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,12 @@ class Shown:
     terminal: str
 
 
-def on_a_terminal(program: str, *arguments: str, cwd: Path, **env: str | None) -> Shown:
+def on_a_terminal(
+    program: str, *arguments: str, cwd: Path, columns: int = WIDE, env: Mapping[str, str] | None = None
+) -> Shown:
     """Run a command to its end, which has to be a good one, with a terminal for its stderr."""
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     seen = bytearray()
 
     def look() -> None:
@@ -77,7 +85,7 @@ def on_a_terminal(program: str, *arguments: str, cwd: Path, **env: str | None) -
         with subprocess.Popen(
             [*COMMANDS[program], *arguments, "-o", "json"],
             cwd=cwd,
-            env=environment(**{"TERM": "xterm", **env}),
+            env=environment(**{"TERM": "xterm", **(env or {})}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=theirs,
@@ -97,6 +105,11 @@ def is_shown(shown: Shown, action: str, what: str) -> None:
     assert re.search(label + r".* +\d+%  \d\d:\d\d:\d\d  \d+\.\d MB", shown.terminal), shown
     assert re.search(label + r".* 100%  12\.\d MB", shown.terminal), shown
     assert "Traceback" not in shown.terminal
+
+
+def lines_of(shown: Shown) -> list[str]:
+    """What stood on the line, one after the other."""
+    return [ESCAPE.sub("", line) for line in re.split(r"[\r\n]+", shown.terminal)]
 
 
 def is_not_shown(text: str) -> None:
@@ -124,12 +137,38 @@ def test_slow_download_is_shown(command: str, scene: Scene, tmp_path: Path) -> N
     is_shown(shown, "downloading", BUNDLE if command == "pull" else f"{BUNDLE} {scene.version}")
 
 
+@pytest.mark.parametrize("columns", [80, 60, 40])
+def test_line_is_shorter_than_the_terminal_is_wide(columns: int, scene: Scene, tmp_path: Path) -> None:
+    scene.proxy.fault = SLOWLY
+    shown = on_a_terminal(*commands(scene, tmp_path)["verify"], cwd=scene.repository.path, columns=columns)
+    lines = lines_of(shown)
+    assert max(map(len, lines)) < columns, lines
+    assert any(re.fullmatch(r"downloading.* \d+%  \d\d:\d\d:\d\d  \d+\.\d MB", line) for line in lines), lines
+    assert shown.terminal.count("\n") == 1
+    if columns > 40:
+        named = rf"downloading {BUNDLE} ({re.escape(scene.version)}|\S*\.\.\.\S*{scene.version[-6:]}) "
+        assert all(re.match(named, line) for line in lines if line), lines
+
+
+def test_narrow_terminal_has_room_for_the_percentage(scene: Scene, tmp_path: Path) -> None:
+    scene.proxy.fault = SLOWLY
+    shown = on_a_terminal(*commands(scene, tmp_path)["verify"], cwd=scene.repository.path, columns=12)
+    assert {line for line in lines_of(shown) if not re.fullmatch(r" *\d+%", line)} == {""}
+    assert "100%" in shown.terminal
+
+
+def test_terminal_that_does_not_tell_its_width_is_taken_for_80_columns(scene: Scene, tmp_path: Path) -> None:
+    scene.proxy.fault = SLOWLY
+    shown = on_a_terminal(*commands(scene, tmp_path)["verify"], cwd=scene.repository.path, columns=0)
+    assert 40 < max(map(len, lines_of(shown))) < 80
+
+
 @pytest.mark.parametrize("command", ["publish", "ship"])
 def test_slow_upload_is_shown(command: str, scene: Scene) -> None:
     scene.proxy.fault = HESITANT
     url = scene.empty_url.replace("/empty", f"/{command}")
     env = {"DAGFERRY_STORE": url, "DAGFERRY_CHANNEL": "prod"}
-    shown = on_a_terminal("dagferry", command, cwd=scene.repository.path, **env)
+    shown = on_a_terminal("dagferry", command, cwd=scene.repository.path, env=env)
     assert shown.document["created"] is True
     is_shown(shown, "uploading", f"{BUNDLE} {scene.version}")
 
@@ -137,7 +176,7 @@ def test_slow_upload_is_shown(command: str, scene: Scene) -> None:
 @pytest.mark.parametrize("setting", [{"CI": "true"}, {"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_where_it_is_not_wanted_nothing_is_shown(setting: dict[str, str], scene: Scene, tmp_path: Path) -> None:
     scene.proxy.fault = SLOWLY
-    is_not_shown(on_a_terminal(*commands(scene, tmp_path)["verify"], cwd=scene.repository.path, **setting).terminal)
+    is_not_shown(on_a_terminal(*commands(scene, tmp_path)["verify"], cwd=scene.repository.path, env=setting).terminal)
 
 
 def test_what_is_over_at_once_is_not_shown(tmp_path: Path) -> None:
