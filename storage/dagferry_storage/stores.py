@@ -117,7 +117,10 @@ def _bucket_url(url: str, known: tuple[str, ...]) -> tuple[str, str, dict[str, s
 def _not_installed(extra: str, error: ModuleNotFoundError) -> Usage:
     if (error.name or "").startswith("dagferry"):
         raise error
-    return Usage(f"{extra} stores need the package {error.name!r}", f"pip install 'dagferry[{extra}]'")
+    return Usage(
+        f"{extra} stores need the package {error.name!r}",
+        f"install dagferry with its extra {extra!r}, see docs/stores.md",
+    )
 
 
 _OPENERS: dict[str, Callable[[str], Store]] = {

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.policies
 PREFIX = "team/dags"
 CHANNEL = "prod"
 PLACE = Place(servers.BUCKET, PREFIX, BUNDLE, CHANNEL)
-GRANT = re.compile(r'^grant "\$([A-Z]+)" dagferry([A-Z][a-z]+)(?: (\S+))?$', re.MULTILINE)
+GRANT = re.compile(r'^grant(?:_where)? "\$([A-Z]+)" dagferry([A-Z][a-z]+)(?: (\S+))?$', re.MULTILINE)
 
 Bindings = list[dict[str, Any]]
 
@@ -169,7 +169,8 @@ def test_the_promoter_moves_a_channel_that_is_new(gcs: GuardedGcs, site: Site, t
 
 
 def test_the_agent_pulls_what_is_live_and_a_version_by_its_name(people: dict[str, Identity], site: Site) -> None:
-    live, named = site.do(people["agent"], site.job("agent", CHANNEL))
+    live, named, doctor = site.do(people["agent"], site.job("agent", CHANNEL))
+    assert doctor.document["ok"]
     assert live.document["version"] == named.document["version"] == site.versions[1]
 
 

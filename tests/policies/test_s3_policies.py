@@ -83,7 +83,8 @@ def test_the_promoter_moves_a_channel_that_is_new(s3: GuardedS3, site: Site, the
 
 
 def test_the_agent_pulls_what_is_live_and_a_version_by_its_name(people: dict[str, Identity], site: Site) -> None:
-    live, named = site.do(people["agent"], site.job("agent", CHANNEL))
+    live, named, doctor = site.do(people["agent"], site.job("agent", CHANNEL))
+    assert doctor.document["ok"]
     assert live.document["version"] == named.document["version"] == site.versions[1]
 
 

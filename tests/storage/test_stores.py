@@ -117,7 +117,7 @@ def test_a_client_that_is_not_installed_is_named(package: str, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(Usage, match=f"gcs stores need the package {package!r}") as caught:
         open_store("gs://bucket")
-    assert "dagferry[gcs]" in caught.value.hint
+    assert "extra 'gcs'" in caught.value.hint
 
 
 @pytest.mark.parametrize("given", ["https://user:secret@host/x", "s3a://key:secret@bucket", "C:\\secret"])
