@@ -113,7 +113,7 @@ PULL = ("dagferry-agent", "pull", f"--channel={CHANNEL}")
     ("part", "call", "bundle"),
     [
         ("agent", PUBLISH, BUNDLE),
-        ("agent", PROMOTE, BUNDLE),
+        ("agent", (*PROMOTE, "--allow-older"), BUNDLE),
         ("agent", (*PULL[:2], "--channel=staging"), BUNDLE),
         ("builder", PROMOTE, BUNDLE),
         ("builder", ROLLBACK, BUNDLE),
