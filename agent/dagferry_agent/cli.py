@@ -24,6 +24,7 @@ import click
 from dagferry_schemas import commandline
 from dagferry_schemas.errors import Usage
 from dagferry_schemas.names import NAME, check_name, check_version
+from dagferry_storage.cli_naming import Naming
 
 from . import tokens
 from .settings import Settings
@@ -83,9 +84,15 @@ _OUTPUT = _option(
 
 def _following(*, required: bool) -> Callable[[Command], Command]:
     return _options(
-        _option("--store", required=required, metavar="URL", help="The object store: file:///dir, a path, s3://…"),
-        _option("--bundle", required=required, metavar="NAME", help="The bundle to deliver."),
-        _option("--channel", required=required, metavar="NAME", help="The channel to follow."),
+        _option(
+            "--store",
+            cls=Naming,
+            required=required,
+            metavar="URL",
+            help="The object store: file:///dir, a path, s3://…",
+        ),
+        _option("--bundle", cls=Naming, required=required, metavar="NAME", help="The bundle to deliver."),
+        _option("--channel", cls=Naming, required=required, metavar="NAME", help="The channel to follow."),
     )
 
 

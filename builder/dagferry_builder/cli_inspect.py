@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from dagferry_schemas.commandline import emit, plain
 from dagferry_schemas.errors import BadData, Usage
 from dagferry_storage import published
+from dagferry_storage.cli_naming import Naming
 from dagferry_storage.cli_progress import shown
 
 from . import catalog, options
@@ -121,7 +122,9 @@ def plain_lines(lines: list[str]) -> str:
 
 @click.command()
 @click.argument("version", required=False)
-@options.option("--channel", "channel_name", metavar="C", default=None, help="Verify a channel and what is live on it.")
+@options.option(
+    "--channel", "channel_name", cls=Naming, metavar="C", default=None, help="Verify a channel and what is live on it."
+)
 @options.placed
 def verify(version: str | None, channel_name: str | None, site: Site, output: str) -> None:
     """Check that the stored bytes are what they claim to be."""
@@ -173,7 +176,9 @@ def export(version: str, target: Path, site: Site, output: str) -> None:
 
 @click.command()
 @click.argument("version")
-@options.option("--to-store", "target_url", metavar="URL", required=True, help="The store that it is copied to.")
+@options.option(
+    "--to-store", "target_url", cls=Naming, metavar="URL", required=True, help="The store that it is copied to."
+)
 @options.dry_run
 @options.placed
 def copy(version: str, target_url: str, dry_run: bool, site: Site, output: str) -> None:
@@ -223,7 +228,9 @@ def notify(
 
 
 @click.command()
-@options.option("--channel", "channel_name", metavar="C", default=None, help="The channel. [default: the only one]")
+@options.option(
+    "--channel", "channel_name", cls=Naming, metavar="C", default=None, help="The channel. [default: the only one]"
+)
 @options.agents(required=False)
 @options.looking
 @options.placed

@@ -16,6 +16,7 @@ import click
 from dagferry_schemas.commandline import OUTPUTS
 from dagferry_schemas.errors import Usage
 from dagferry_schemas.fields import MAX_TEXT
+from dagferry_storage.cli_naming import Naming
 
 from .access import Access, read_token
 from .site import Site
@@ -45,13 +46,15 @@ def _stack(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
 output = option(
     "--output", "-o", type=click.Choice(OUTPUTS), default="text", show_default=True, help="How results are printed."
 )
-store = option("--store", "store_url", metavar="URL", help="The object store. [default: .dagferry/store]")
-bundle = option("--bundle", "bundle_name", metavar="NAME", help="The bundle; may be left out where there is one.")
+store = option("--store", "store_url", cls=Naming, metavar="URL", help="The object store. [default: .dagferry/store]")
+bundle = option(
+    "--bundle", "bundle_name", cls=Naming, metavar="NAME", help="The bundle; may be left out where there is one."
+)
 rev = option("--rev", default="HEAD", show_default=True, help="The commit, in any way git understands.")
 root = option(
     "--root", metavar="FOLDER", default=None, help="Pack this folder instead of the configured one (version +local)."
 )
-channel = option("--channel", "channel_name", metavar="C", required=True, help="The channel.")
+channel = option("--channel", "channel_name", cls=Naming, metavar="C", required=True, help="The channel.")
 actor = option("--actor", metavar="NAME", default=None, help="Who does this. [default: what CI says, or user@host]")
 reason = option("--reason", metavar="TEXT", default="", help="Why; it stays in the channel's log.")
 dry_run = option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")

@@ -93,7 +93,7 @@ class Site:
     @cached_property
     def store(self) -> Store:
         """The store. Raises `Usage` if none is named, or the name is no store."""
-        return open_store(self.store_url or str(self._default_store()))
+        return open_store(str(self._default_store()) if self.store_url is None else self.store_url)
 
     def _default_store(self) -> Path:
         if self.found.folder is None:

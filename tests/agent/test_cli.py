@@ -134,6 +134,18 @@ def test_a_wrong_option_is_2_and_names_itself(here: Callable[..., Ended], option
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.parametrize("name", ["store", "bundle", "channel"])
+@pytest.mark.parametrize("command", ["serve", "pull"])
+def test_an_empty_place_is_2_and_says_where_it_is_empty(
+    here: Callable[..., Ended], options: list[str], command: str, name: str
+) -> None:
+    assert f"the option --{name} is empty" in here(command, *options, f"--{name}=").err
+    others = [one for one in options if not one.startswith(f"--{name}=")]
+    ended = here(command, *others, **{name: ""})
+    assert ended.code == 2
+    assert f"the variable DAGFERRY_AGENT_{name.upper()} is empty" in ended.err
+
+
 @pytest.mark.parametrize("command", ["serve", "pull", "status"])
 def test_a_missing_option_is_2_and_one_document(here: Callable[..., Ended], command: str) -> None:
     ended = here(command, "-o", "json")

@@ -139,6 +139,33 @@ def test_bad_value_in_the_environment_names_the_variable(team: Team) -> None:
     assert "DAGFERRY_TIMEOUT" in refused["message"] + refused["hint"] or "--timeout" in refused["message"]
 
 
+@pytest.mark.parametrize("name", ["store", "bundle", "channel"])
+def test_place_that_is_empty_never_stands_for_another_one(name: str, tmp_path: Path) -> None:
+    """As from a secret that CI does not hand out: the default store would take it, and nobody would see it."""
+    config = 'channel = "prod"\n[bundles.etl]\nroot = "dags"\n'
+    repository = Repository(tmp_path / "clone", config=config)
+    repository.change({"dags/a.py": "x = 1\n"})
+    for arguments, env, named in (
+        ([f"--{name}", ""], {}, f"--{name}"),
+        ([f"--{name}="], {}, f"--{name}"),
+        ([], {f"DAGFERRY_{name.upper()}": ""}, f"DAGFERRY_{name.upper()}"),
+    ):
+        refused = run("dagferry", "ship", *arguments, cwd=repository.path, env=env, expect=2).error
+        assert f"{named} is empty" in refused["message"]
+    assert not (repository.path / ".dagferry").exists()
+
+
+def test_store_that_is_empty_in_the_config_file_is_said(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "clone", config='store = ""\n[bundles.etl]\n')
+    repository.change({"a.py": "x = 1\n"})
+    refused = run("dagferry", "publish", cwd=repository.path, expect=2).error
+    assert refused["message"] == "store in the config file is empty"
+
+
+def test_option_wins_over_an_empty_variable(team: Team, store_url: str) -> None:
+    team.operator.run("versions", "--store", store_url, env={"DAGFERRY_STORE": ""})
+
+
 AGENT_USAGE: dict[str, tuple[tuple[str, ...], str]] = {
     "no_such_command": (("pul",), "pul"),
     "bundle_with_a_slash": (("pull", "--bundle", "../etl"), "../etl"),
