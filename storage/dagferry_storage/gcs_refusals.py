@@ -16,7 +16,7 @@ from google.api_core import exceptions as refusals
 
 from dagferry_schemas.errors import DeliveryFailed, Forbidden
 
-from . import bucket
+from . import bucket, outage
 from .retrying import Passing
 from .store import SET_THE_CLOCK, Absent, Missing
 
@@ -58,7 +58,7 @@ class Refusals:
         except DataCorruption as error:
             raise Passing(f"{what}: the bytes were damaged on the way", "try again; look at the network") from error
         except (OSError, urllib3.exceptions.HTTPError) as error:
-            raise Passing(f"{what}: {error}", "look at the network, then try again") from error
+            raise Passing(f"{what}: {outage.told(error)}", "look at the network, then try again") from error
 
     def _refused(self, error: refusals.GoogleAPICallError, what: str) -> DeliveryFailed | Missing:
         status, said = int(error.code or 0), _words(error)
@@ -66,6 +66,11 @@ class Refusals:
             if "No such object" in said:
                 return Missing(
                     f"{what}: there is no such object", "check the name, and that the store is the right one"
+                )
+            if not _is_googles(error):
+                return DeliveryFailed(
+                    f"{what}: {_server(error)}as no server of Google Cloud Storage does: HTTP 404 {said}".rstrip(),
+                    "look at STORAGE_EMULATOR_HOST, and at what is in between",
                 )
             told = f"there is no such bucket ({said}; asked as {self._connection.who})"
             return Absent(f"{what}: {told}", "check --store, or create the bucket")
@@ -77,7 +82,7 @@ class Refusals:
         if status == 403:
             return bucket.may_not(what, self._connection.who, said)
         kind = Passing if status >= 500 or status == 408 else DeliveryFailed
-        return kind(f"{what}: HTTP {status} {said}".rstrip(), "try again; look at the server's state")
+        return kind(f"{what}: {_server(error)}HTTP {status} {said}".rstrip(), "try again; look at the server's state")
 
     def _unproven(self, error: unproven.GoogleAuthError, what: str) -> DeliveryFailed:
         if self._connection.found_nobody:
@@ -85,7 +90,9 @@ class Refusals:
             hint = "give this process Google credentials: workload identity, GOOGLE_APPLICATION_CREDENTIALS or gcloud"
             return Forbidden(f"{what}: {said}", hint, code="no_credentials")
         if isinstance(error, unproven.TransportError):
-            return Passing(f"{what}: the credentials' server: {error}", "look at the network, then try again")
+            return Passing(
+                f"{what}: the credentials' server: {outage.told(error)}", "look at the network, then try again"
+            )
         if _SKEWED in str(error):
             said = f"this machine's clock is too far from Google's, who refuses a token to {self._connection.who}"
             return DeliveryFailed(f"{what}: {said} ({error})", SET_THE_CLOCK, code="clock_skew")
@@ -104,7 +111,18 @@ def _words(error: refusals.GoogleAPICallError) -> str:
     try:
         return str(error.response.json()["error"]["message"])
     except (AttributeError, KeyError, TypeError, ValueError):
-        return (_text(error) or str(error.message or "")).strip()[:300]
+        return outage.words(_text(error) or str(error.message or ""))
+
+
+def _is_googles(error: refusals.GoogleAPICallError) -> bool:
+    """Whether the answer has the form of an error of Google's, or of what it says of a download."""
+    text = _text(error).lstrip()
+    return not text.startswith("<") or "NoSuchBucket" in text
+
+
+def _server(error: refusals.GoogleAPICallError) -> str:
+    url = getattr(error.response, "url", None)
+    return f"{outage.server(url)} answers " if url else ""
 
 
 def _text(error: refusals.GoogleAPICallError) -> str:

@@ -12,10 +12,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from dagferry_schemas.errors import Usage
 
@@ -33,6 +34,9 @@ _FORMS = (
 )
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _BUCKET = re.compile(r"[a-z0-9A-Z][a-zA-Z0-9._-]{1,61}[a-zA-Z0-9]")
+_ADDRESS = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?/?")
+_REGION = re.compile(r"[A-Za-z0-9-]{1,63}")
+_EMULATOR = "STORAGE_EMULATOR_HOST"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -74,10 +78,14 @@ def _open_file(url: str) -> Store:
 def _open_s3(url: str) -> Store:
     bucket, prefix, options = _bucket_url(url, ("endpoint", "region", "etag_quotes"))
     endpoint = options.get("endpoint")
-    if endpoint is not None and not re.fullmatch(
-        r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?/?", endpoint
-    ):
-        raise Usage("the endpoint of the s3 URL is not an address", "write ?endpoint=https://HOST:PORT")
+    if endpoint is not None and not _is_address(endpoint):
+        raise Usage(
+            "the endpoint of the s3 URL is not an address",
+            "write ?endpoint=https://HOST:PORT, with a port of at most 65535 or none",
+        )
+    region = options.get("region")
+    if region is not None and not _REGION.fullmatch(region):
+        raise Usage("the region of the s3 URL is empty, or no name of a region", "for example ?region=eu-west-3")
     quotes = options.get("etag_quotes", "keep")
     if quotes not in ("keep", "strip"):
         raise Usage(f"etag_quotes={quotes!r} is neither keep nor strip", "strip is for servers such as Ceph's")
@@ -85,11 +93,19 @@ def _open_s3(url: str) -> Store:
         from .s3 import S3Address, S3Store
     except ModuleNotFoundError as error:
         raise _not_installed("s3", error) from None
-    return S3Store(S3Address(bucket, prefix, endpoint, options.get("region"), quotes == "strip"))
+    return S3Store(S3Address(bucket, prefix, endpoint, region, quotes == "strip"))
+
+
+def _is_address(text: str) -> bool:
+    found = _ADDRESS.fullmatch(text)
+    return found is not None and int(found["port"] or 1) in range(1, 65536)
 
 
 def _open_gs(url: str) -> Store:
     bucket, prefix, _ = _bucket_url(url, ())
+    emulator = os.environ.get(_EMULATOR)
+    if emulator and not _is_address(emulator):  # Google's client would find no way to ask it, and says so in riddles
+        raise Usage(f"the variable {_EMULATOR} is not an address with its scheme", f"set {_EMULATOR}=http://HOST:PORT")
     try:
         from .gcs import GcsAddress, GcsStore
     except ModuleNotFoundError as error:
@@ -99,28 +115,50 @@ def _open_gs(url: str) -> Store:
 
 def _bucket_url(url: str, known: tuple[str, ...]) -> tuple[str, str, dict[str, str]]:
     """Bucket, prefix (empty, or ending in a slash) and options of ``scheme://bucket/prefix?option=value``."""
-    parts = urlsplit(url)
-    form = f"write {parts.scheme}://BUCKET/PREFIX" + "".join(f", ?{name}=…" for name in known)
-    if not _BUCKET.fullmatch(parts.netloc) or parts.fragment or _CONTROL.search(url):
-        raise Usage(f"the {parts.scheme} URL names no bucket that could exist", form)
-    prefix = unquote(parts.path).strip("/")
+    scheme = url.partition(":")[0].lower()
+    form = f"write {scheme}://BUCKET/PREFIX" + "".join(f", ?{name}=…" for name in known)
+    rest, _, query = url[len(scheme) + 1 :].partition("?")
+    bucket, _, path = rest.removeprefix("//").partition("/")
+    fault = _fault(url, rest, bucket)
+    if fault:
+        raise Usage(f"the {scheme} URL {fault}", form)
+    prefix = unquote(path).strip("/")
     if prefix and not is_key(prefix):
-        raise Usage(f"the prefix of the {parts.scheme} URL has an empty component, or one that begins with a dot", form)
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
-    options = dict(pairs)
-    unknown = sorted(set(options) - set(known))
-    if unknown or len(options) != len(pairs):
-        raise Usage(f"the {parts.scheme} URL has an option that is not known, or one twice: {', '.join(unknown)}", form)
-    return parts.netloc, f"{prefix}/" if prefix else "", options
+        raise Usage(f"the prefix of the {scheme} URL has an empty component, or one that begins with a dot", form)
+    return bucket, f"{prefix}/" if prefix else "", _options(scheme, query, known, form)
+
+
+def _fault(url: str, rest: str, bucket: str) -> str:
+    """What is wrong with the form of a bucket's URL, or nothing; ``rest`` follows its scheme, without options."""
+    if _CONTROL.search(url):
+        return "contains control characters"
+    if not rest.startswith("//"):
+        return "has not two slashes after its colon"
+    if "@" in bucket:
+        return "has something before an @: credentials come from the environment, and never stand in the URL"
+    if "#" in url:
+        return "has a fragment, which a bucket has no use for (in a prefix, # is written %23)"
+    if not bucket:
+        return "names no bucket"
+    return "" if _BUCKET.fullmatch(bucket) else "names no bucket that could exist"
+
+
+def _options(scheme: str, query: str, known: tuple[str, ...], form: str) -> dict[str, str]:
+    pairs = parse_qsl(query, keep_blank_values=True)
+    names = [name for name, _ in pairs]
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise Usage(f"the {scheme} URL has an option that is not known: {', '.join(unknown)}", form)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise Usage(f"the {scheme} URL has an option twice: {', '.join(twice)}", form)
+    return dict(pairs)
 
 
 def _not_installed(extra: str, error: ModuleNotFoundError) -> Usage:
     if (error.name or "").startswith("dagferry"):
         raise error
-    return Usage(
-        f"{extra} stores need the package {error.name!r}",
-        f"install dagferry with its extra {extra!r}, see docs/stores.md",
-    )
+    return Usage(f"{extra} stores need the package {error.name!r}", f"install the extra {extra} (docs/stores.md)")
 
 
 _OPENERS: dict[str, Callable[[str], Store]] = {

@@ -398,6 +398,66 @@ def test_a_server_that_is_not_there(method: str) -> None:
         each_method_of(store)[method]()
 
 
+INSIDES = ("HTTPConnection", "Max retries", "Errno", "Remote", "(", "\n", "<")
+
+
+def check_plain(caught: pytest.ExceptionInfo[Passing], *said: str) -> None:
+    """One line in words of people."""
+    assert [word for word in said if word not in caught.value.message] == []
+    assert [word for word in INSIDES if word in caught.value.message] == []
+
+
+def test_an_outage_names_the_server_and_the_plain_reason(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dagferry_storage.retrying.ATTEMPTS", 1)
+    for url, said in (
+        ("http://127.0.0.1:9", "127.0.0.1:9: connection refused"),
+        ("http://no-such-host.invalid", "no-such-host.invalid:80: the host's name is not known"),
+        (proxy.url.replace("http:", "https:"), f"{proxy.url.removeprefix('http://')}: TLS failed"),
+    ):
+        with pytest.raises(Passing) as caught:
+            GcsStore(address_on(url)).read("a/there", limit=LIMIT)
+        check_plain(caught, said)
+
+
+def test_a_connection_that_drops_or_hangs_is_told_in_words(
+    store: GcsStore, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = proxy.url.removeprefix("http://")
+    proxy.fault = Fault(lose=True, times=ALWAYS)
+    with pytest.raises(Passing) as caught:
+        store.read("a/there", limit=LIMIT)
+    check_plain(caught, f"{address}: connection closed")
+    monkeypatch.setattr("dagferry_storage.bucket.READ_SECONDS", 0.2)
+    proxy.fault = Fault(delay=0.6, times=ALWAYS)
+    with pytest.raises(Passing) as caught:
+        store.read("a/there", limit=LIMIT)
+    check_plain(caught, f"{address}: timed out")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<html>\n<head><title>Oops</title><style>p {}</style></head>\n<body>\n<p>wrong &amp; gone</p></body></html>",
+        b'<?xml version="1.0"?>\n<Error>\n<Code>Oops</Code><Message>wrong &amp; gone</Message></Error>',
+        b"Oops\n\n  wrong & gone\r\n",
+    ],
+)
+def test_a_page_of_another_server_is_told_as_one_line_of_words(store: GcsStore, proxy: Proxy, page: bytes) -> None:
+    proxy.fault = Fault(status=503, body=page, times=ALWAYS)
+    with pytest.raises(Passing) as caught:
+        store.read("a/there", limit=LIMIT)
+    check_plain(caught, f"{proxy.url.removeprefix('http://')} answers HTTP 503 Oops wrong & gone")
+
+
+def test_a_404_of_another_server_is_not_taken_for_a_missing_bucket(store: GcsStore, proxy: Proxy) -> None:
+    proxy.fault = Fault(status=404, body=b"<html><body>File not found</body></html>", times=ALWAYS)
+    for method, call in each_method_of(store).items():
+        with pytest.raises(DeliveryFailed, match=r"no server of Google Cloud Storage.*File not found") as caught:
+            call()
+        assert caught.value.code != "no_store", method
+        assert "STORAGE_EMULATOR_HOST" in caught.value.hint
+
+
 class Account(google.auth.credentials.Credentials):
     """A service account; its tokens last as long as the test wants."""
 

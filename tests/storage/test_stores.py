@@ -110,6 +110,44 @@ def test_a_gs_url_has_a_bucket_a_prefix_and_no_options(given: str) -> None:
     assert "secret" not in caught.value.message + caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ("s3:/artifacts/p", "two slashes"),
+        ("s3:artifacts/p", "two slashes"),
+        ("gs:///p", "names no bucket"),
+        ("s3://bucket/p#secret", "fragment"),
+        ("s3://bucket/p?region=eu-west-3#secret", "fragment"),
+        ("s3://KEY:secret@bucket/p", "before an @"),
+        ("gs://KEY:secret/x@bucket/p", "bucket"),
+        ("s3://bucket/p\tsecret", "control characters"),
+        ("s3://[secret/p", "no bucket that could exist"),
+        ("s3://bucket/p?endpoint=http://a&endpoint=http://secret", "twice: endpoint"),
+        ("s3://bucket/p?colour=secret", "not known: colour"),
+        ("s3://bucket/p?endpoint=http://127.0.0.1:99999", "endpoint"),
+        ("s3://bucket/p?endpoint=http://127.0.0.1:0", "endpoint"),
+        ("s3://bucket/p?endpoint=", "endpoint"),
+        ("s3://bucket/p?endpoint=127.0.0.1:9000", "endpoint"),
+        ("s3://bucket/p?region=", "region"),
+        ("s3://bucket/p?region=xx%20secret", "region"),
+        ("s3://bucket/p?region=xx secret", "region"),
+    ],
+)
+def test_a_malformed_bucket_url_is_told_its_own_fault_and_no_secret(given: str, fault: str) -> None:
+    with pytest.raises(Usage) as caught:
+        open_store(given)
+    assert fault in caught.value.message
+    assert "secret" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:43475", "localhost", "http://", "http://127.0.0.1:99999"])
+def test_an_emulator_without_scheme_and_host_is_wrong_usage(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+    with pytest.raises(Usage, match="STORAGE_EMULATOR_HOST") as caught:
+        open_store("gs://bucket/p")
+    assert "http://HOST:PORT" in caught.value.hint
+
+
 @pytest.mark.parametrize("package", ["google.auth", "google.cloud.storage"])
 def test_a_client_that_is_not_installed_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in [name for name in sys.modules if name.startswith("dagferry_storage.gcs")]:
@@ -117,7 +155,7 @@ def test_a_client_that_is_not_installed_is_named(package: str, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(Usage, match=f"gcs stores need the package {package!r}") as caught:
         open_store("gs://bucket")
-    assert "extra 'gcs'" in caught.value.hint
+    assert "install the extra gcs" in caught.value.hint
 
 
 @pytest.mark.parametrize("given", ["https://user:secret@host/x", "s3a://key:secret@bucket", "C:\\secret"])
