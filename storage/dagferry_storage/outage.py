@@ -56,8 +56,8 @@ def _within(error: BaseException) -> Iterator[BaseException]:
 
 
 def _address(error: BaseException) -> str:
-    request = getattr(error, "request", None)
-    return server(str(request.url)) if getattr(request, "url", None) else ""
+    url = getattr(getattr(error, "request", None), "url", None)
+    return server(url) if url else ""
 
 
 def _reason(error: BaseException) -> str:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.policies
 PREFIX = "team/dags"
 CHANNEL = "prod"
 PLACE = Place(servers.BUCKET, PREFIX, BUNDLE, CHANNEL)
-GRANT = re.compile(r'^grant "\$([A-Z]+)" dagferry([A-Z][a-z]+)(?: (\S+))?$', re.MULTILINE)
+GRANT = re.compile(r'^grant(?:_where)? "\$([A-Z]+)" dagferry([A-Z][a-z]+)(?: (\S+))?$', re.MULTILINE)
 
 Bindings = list[dict[str, Any]]
 
