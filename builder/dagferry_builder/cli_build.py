@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from dagferry_schemas.commandline import emit, plain
-from dagferry_schemas.errors import Conflict, Held, Usage
+from dagferry_schemas.errors import Conflict, DagferryError, Held, Usage
 from dagferry_schemas.names import NAME, check_name
 from dagferry_storage import disk
 from dagferry_storage.cli_progress import shown
@@ -214,11 +214,12 @@ def ship(
     common: dict[str, Any] = {"created": publication.created, "agents": [], "dry_run": dry_run}
     try:
         change = channel.promote(publication.published, reason=reason, allow_older=allow_older, repository=site.clone)
-    except Held as held:
-        if on_hold == "fail":
+    except DagferryError as refused:
+        if not isinstance(refused, Held) or on_hold == "fail":
+            refused.result = {**_in_the_store(artifact, publication, dry_run=dry_run), **refused.result}
             raise
-        left = {**channel.unchanged().to_dict(), **common, "skipped": held.message}
-        emit(left, output, f"not promoted: {held.message}")
+        left = {**channel.unchanged().to_dict(), **common, "skipped": refused.message}
+        emit(left, output, f"not promoted: {refused.message}")
         return
     result = {**change.to_dict(), **common}
     would = "would be" if dry_run else "is"
@@ -234,6 +235,11 @@ def ship(
         result["agents"] = [answer.to_dict() for answer in answers]
         agents.require(answers, result)
     emit(result, output, _shipped(result))
+
+
+def _in_the_store(artifact: Artifact, publication: Publication, *, dry_run: bool) -> dict[str, Any]:
+    """What stays done although the promotion was refused."""
+    return {"published": artifact.version.version, "created": publication.created, "dry_run": dry_run}
 
 
 def _shipped(result: dict[str, Any]) -> str:

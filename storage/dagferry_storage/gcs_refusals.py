@@ -90,9 +90,8 @@ class Refusals:
             hint = "give this process Google credentials: workload identity, GOOGLE_APPLICATION_CREDENTIALS or gcloud"
             return Forbidden(f"{what}: {said}", hint, code="no_credentials")
         if isinstance(error, unproven.TransportError):
-            return Passing(
-                f"{what}: the credentials' server: {outage.told(error)}", "look at the network, then try again"
-            )
+            said = f"the credentials' server: {outage.told(error)}"
+            return Passing(f"{what}: {said}", "look at the network, then try again")
         if _SKEWED in str(error):
             said = f"this machine's clock is too far from Google's, who refuses a token to {self._connection.who}"
             return DeliveryFailed(f"{what}: {said} ({error})", SET_THE_CLOCK, code="clock_skew")

@@ -57,7 +57,7 @@ def _within(error: BaseException) -> Iterator[BaseException]:
 
 def _address(error: BaseException) -> str:
     url = getattr(getattr(error, "request", None), "url", None)
-    return server(str(url)) if url else ""
+    return server(url) if url else ""
 
 
 def _reason(error: BaseException) -> str:

@@ -129,7 +129,7 @@ def _bucket_url(url: str, known: tuple[str, ...]) -> tuple[str, str, dict[str, s
 
 
 def _fault(url: str, rest: str, bucket: str) -> str:
-    """What is wrong with the form of a bucket's URL, or nothing; ``rest`` follows its scheme, without options."""
+    """What is wrong with the form of a bucket's URL, or nothing; ``rest`` is what is between scheme and options."""
     if _CONTROL.search(url):
         return "contains control characters"
     if not rest.startswith("//"):

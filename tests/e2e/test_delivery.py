@@ -366,11 +366,26 @@ def test_next_merge_does_not_undo_a_rollback(team: Team, operator: Operator, pod
 def test_ship_on_a_held_channel_fails_or_skips(team: Team, operator: Operator) -> None:
     promote(operator, team.first)
     operator.run("hold", "--reason", "freeze")
-    operator.fail(3, "ship", "--rev", team.commits[1])
+    held = operator.outcome("ship", "--rev", team.commits[1], expect=3).document
+    assert (held["error"]["code"], held["created"]) == ("held", False)
     skipped = operator.ship(team.commits[1], "--on-hold=skip")
     assert (skipped["version"], skipped["changed"], skipped["generation"]) == (team.first, False, 2)
     assert skipped["hold"]["reason"] == "freeze"
     assert heads(operator)[0] == (2, "hold", team.first)
+
+
+def test_ship_whose_promotion_is_refused_says_what_it_has_published(team: Team, operator: Operator) -> None:
+    promote(operator, team.first)
+    operator.run("hold", "--reason", "freeze")
+    commit = team.repository.change({"dags/held.py": "HELD = 1\n"})
+    held = operator.outcome("ship", "--rev", commit, expect=3).document
+    assert (held["error"]["code"], held["created"], held["dry_run"]) == ("held", True, False)
+    assert operator.run("show", str(held["published"]))["commit"] == commit
+    operator.run("resume")
+    operator.ship(commit)
+    older = operator.outcome("ship", "--rev", team.commits[1], expect=3).document
+    assert (older["error"]["code"], older["created"]) == ("older_commit", False)
+    assert operator.run("show", str(older["published"]))["commit"] == team.commits[1]
 
 
 def test_promote_of_the_live_version_succeeds_on_a_held_channel(team: Team, operator: Operator) -> None:

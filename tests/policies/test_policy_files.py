@@ -128,14 +128,15 @@ def run_block(block: str, folder: Path, **environment: str) -> None:
     subprocess.run(["bash", "-euo", "pipefail", "-c", block], cwd=folder, env=env, check=True)
 
 
-def test_files_are_filled_in_by_the_page_as_by_these_tests(tmp_path: Path) -> None:
+@pytest.mark.parametrize("prefix", ["team/dags/", ""])
+def test_files_are_filled_in_by_the_page_as_by_these_tests(prefix: str, tmp_path: Path) -> None:
     (tmp_path / "ci").symlink_to(FOLDER.parent)
-    (block,) = blocks("sed")
-    run_block(block, tmp_path)
+    with_prefix, without = blocks("sed")
+    run_block(with_prefix if prefix else without, tmp_path)
     place = Place("my-bucket", "team/dags", "shop", "prod")
     for file in [*S3_FILES, *GCS_FILES]:
         filled = (tmp_path / "policies" / file.name).read_text(encoding="utf-8")
-        assert filled == place.fill(file.read_text(encoding="utf-8"))
+        assert filled == place.fill(file.read_text(encoding="utf-8").replace("PREFIX/", prefix))
 
 
 def test_every_file_is_in_a_command_of_the_page_that_can_be_run(tmp_path: Path) -> None:

@@ -437,7 +437,7 @@ def test_a_connection_that_drops_or_hangs_is_told_in_words(
 @pytest.mark.parametrize(
     "page",
     [
-        b"<html>\n<head><title>Oops</title><style>p {}</style></head>\n<body>\n<p>wrong &amp; gone</p></body></html>",
+        b"<html>\n<style>p { x }</style>\n<body><h1>Oops</h1>\n<p>wrong &amp; gone</p></body></html>",
         b'<?xml version="1.0"?>\n<Error>\n<Code>Oops</Code><Message>wrong &amp; gone</Message></Error>',
         b"Oops\n\n  wrong & gone\r\n",
     ],
