@@ -172,11 +172,12 @@ def _lines(plain: Iterable[bytes]) -> Iterator[bytes]:
 
 def _decode_line(number: int, line: bytes) -> TreeFile:
     try:
-        match = _LINE.fullmatch(line.decode())
+        text = line.decode()
     except UnicodeDecodeError as error:
         raise Malformed(f"file list, line {number}: not UTF-8 at byte {error.start}") from None
+    match = _LINE.fullmatch(text)
     if match is None:
-        raise Malformed(f"file list, line {number}: not '<mode> <size> <sha256> <path>': {line[:80].decode()!r}")
+        raise Malformed(f"file list, line {number}: not '<mode> <size> <sha256> <path>': {text[:80]!r}")
     return _to_file(*match.groups())
 
 

@@ -181,3 +181,9 @@ def test_pre_authentication_encoding_is_that_of_the_dsse_protocol() -> None:
 
 def test_pre_authentication_encoding_counts_bytes() -> None:
     assert dsse.pae("\u00fc", b"") == b"DSSEv1 2 \xc3\xbc 0 "
+
+
+@pytest.mark.parametrize("before", range(76, 84))
+def test_a_bad_line_is_shown_also_where_it_is_cut_in_a_character(before: int) -> None:
+    with pytest.raises(Malformed, match="line 1: not '<mode>"):
+        tree.decode_files(("x" * before + "\U0001f6a2\n").encode())
