@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import io
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from dagferry_schemas import compression
@@ -55,13 +54,13 @@ class Sources:
         """No more files come."""
         assert self._writer is not None
         self._stored, self._writer = self._writer.finish(), None
-        self._linked.sort(key=attrgetter("path"))
+        self._linked.sort(key=_in_bytes)
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Source]:
-        return heapq.merge(self._straight(), self._linked, key=attrgetter("path"))
+        return heapq.merge(self._straight(), self._linked, key=_in_bytes)
 
     def _straight(self) -> Iterator[Source]:
         rest: list[bytes] = []
@@ -76,3 +75,8 @@ class Sources:
                 )
                 yield Source(path, mode == EXECUTABLE, Entry(origin, mode, object_id, int(size)))
             del rest[:whole]
+
+
+def _in_bytes(source: Source) -> bytes:
+    # git's order. That of characters is another one where a path is not UTF-8, which is told only after all are there.
+    return source.path.encode("utf-8", "surrogateescape")

@@ -364,6 +364,20 @@ def test_all_problems_of_a_commit_are_shown_at_once_and_nothing_is_written(store
     assert operator.run("versions")["versions"] == []
 
 
+def test_name_that_is_not_utf8_is_a_problem_beside_links_too(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "clone")
+    repository.write("shared/x.py", "")
+    repository.write("dags/\u00e9.py", "")
+    repository.link("dags/\u00fc", "../shared")
+    blob = repository.git("hash-object", "-w", "--stdin", content=b"")
+    repository.git("add", "--all")
+    repository.git("update-index", "-z", "--index-info", content=f"100644 {blob}\tdags/".encode() + b"\x80.py\0")
+    repository.git("commit", "--quiet", "--message=bad")
+    refused = run("dagferry", "build", "--out", str(tmp_path / "out"), cwd=repository.path, expect=1).error
+    assert refused["code"] == "cannot_pack"
+    assert "1 problem(s)" in refused["message"]
+
+
 def test_git_lfs_pointer_is_refused(tmp_path: Path) -> None:
     repository = Repository(tmp_path / "clone")
     repository.change({"dags/model.bin": LFS_POINTER, "dags/talks_about_lfs.py": f"TEXT = '''{LFS_POINTER}'''\n"})
