@@ -246,11 +246,11 @@ def renew(root: Root, release: Release, live: Release | None, *, stamp: int, dur
     the same bytes: an inode may be shared with other releases, and its time is not ours alone. The release has to be
     verified (`releases.find_drift`) and is whole after every step. Raises `MachineFault`.
     """
-    known = _Known(live)
-    flushing = _flushing(durability, release.tree, live)
     marks = Marks()
     fresh = 0
     with disk.doing(f"renewing {release.folder}"):
+        known = _Known(live)  # reads from the disk, as all of a release does
+        flushing = _flushing(durability, release.tree, live)
         touched: set[Path] = set()
         for file, own in release.files():
             other, mark = known.at(file.path)
