@@ -144,7 +144,7 @@ def verify(version: str | None, channel_name: str | None, site: Site, output: st
         one = published.resolve(site.store, site.bundle_name, version or "").version
         checks = verify_version(_showing(site, one), site.bundle_name, one.version)
     failed = [check for check in checks if not check.ok]
-    result = {"ok": not failed, "checks": [asdict(check) for check in checks]}
+    result = {"ok": not failed, "checks": [check.to_dict() for check in checks]}
     if failed:
         said = "; ".join(f"{check.name}: {check.detail}" for check in failed)
         raise BadData(

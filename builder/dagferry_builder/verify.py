@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dagferry_schemas.errors import DagferryError, DeliveryFailed
 from dagferry_storage import fetch, published, unpack
+from dagferry_storage.probe import Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,15 +17,6 @@ if TYPE_CHECKING:
     from dagferry_storage.store import Store
 
     from .channel import Channel
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was checked."""
-
-    name: str
-    ok: bool
-    detail: str
 
 
 def verify_version(store: Store, bundle: str, name: str) -> list[Check]:
