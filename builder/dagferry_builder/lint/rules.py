@@ -1,0 +1,10 @@
+"""All rules, from the sources that define them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from . import airflow_rules
+
+RULES: Final = {rule.id: rule for rule in airflow_rules.RULES}
+"""By id, in the order of the sources."""
