@@ -171,6 +171,15 @@ RULES: Final = (
         ),
         hint="call the function at the top level and keep its result in a variable",
     ),
+    _warning(
+        "uncalled-factory",
+        title="nothing calls the function that makes a DAG",
+        explanation=(
+            "A function of the file returns a DAG, and neither this file nor another one that Airflow imports makes "
+            "use of it. If it is meant for other bundles, all is well; if not, the DAG is absent in production."
+        ),
+        hint="call it at the top level and keep the result in a variable",
+    ),
     _error(
         "network-at-import",
         title="the import uses the network",

@@ -1,0 +1,125 @@
+"""Results of imports that are still true, so that an unchanged file is not imported again.
+
+1. A result holds as long as the file, and every file of the tree that it read on the way, has the same content, and
+   nothing was added that it had looked for in vain. Everything else that it depends on (interpreter, packages,
+   settings, the probe itself) is in the cache's key.
+2. What may come out differently the next time (too slow, too much memory, killed) is not kept.
+3. A cache is never trusted to be whole: one that cannot be read is empty, one that cannot be written is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import posixpath
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+import zstandard
+
+from dagferry_schemas.errors import DagferryError
+from dagferry_schemas.fields import Fields
+from dagferry_storage import disk
+
+from .imported import Imported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from .checkout import Checkout
+
+log = logging.getLogger(__name__)
+FLEETING: Final = frozenset(
+    {"import-timeout", "memory-limit", "import-crash", "result-tampered", "slow-import", "network-at-import"}
+)
+"""Rules whose findings depend on the moment."""
+
+
+class Cache:
+    """The results for one tree in one environment. ``file`` is None where nothing is to be kept."""
+
+    def __init__(self, file: Path | None, checkout: Checkout) -> None:
+        self._file = file
+        self._checkout = checkout
+        self._stored = _load(file) if file is not None else {}
+        self._kept: dict[str, Any] = {}
+        self._paths = self._digest(sources=False)
+        self._tails = {posixpath.splitext(part)[0] for path in checkout.files for part in path.split("/")}
+
+    def listing(self) -> list[dict[str, Any]] | None:
+        """The DAG files, ``{path, skipped}``, if the tree has the same paths as when they were listed."""
+        listing = self._stored.get("listing")
+        if isinstance(listing, dict) and listing.get("tree") == self._digest(sources=True):
+            return list(listing["files"])
+        return None
+
+    def get(self, path: str) -> Imported | None:
+        """The result for one file, if it still holds."""
+        entry = self._stored.get("files", {}).get(path)
+        if entry is None:
+            return None
+        try:
+            if not self._holds(entry):
+                return None
+            imported = Imported.read(Fields(entry["report"], path))
+        except (DagferryError, KeyError, TypeError, ValueError):
+            return None
+        self._kept[path] = entry
+        return imported
+
+    def _holds(self, entry: Mapping[str, Any]) -> bool:
+        files = self._checkout.files
+        if any(read not in files or files[read].content != content for read, content in entry["reads"].items()):
+            return False
+        searched = entry["report"]["searched"]
+        if "*" in searched and entry["tree"] != self._paths:
+            return False
+        return not any(name.rpartition(".")[2] in self._tails for name in searched)
+
+    def put(self, imported: Imported) -> None:
+        """Keep a result, if it is one that can be kept."""
+        if any(problem.rule in FLEETING for problem in imported.problems):
+            return
+        files = self._checkout.files
+        reads = {read: files[read].content for read in imported.reads if read in files}
+        self._kept[imported.path] = {"reads": reads, "tree": self._paths, "report": asdict(imported)}
+
+    def save(self, listing: Iterable[Mapping[str, Any]]) -> None:
+        """Write what holds, and nothing else, in place of what was there."""
+        if self._file is None:
+            return
+        document = {
+            "listing": {"tree": self._digest(sources=True), "files": [dict(one) for one in listing]},
+            "files": self._kept,
+        }
+        try:
+            with disk.doing("writing the cache of lint"):
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                disk.write_whole(self._file, zstandard.compress(json.dumps(document).encode("utf-8", "replace")))
+        except DagferryError as error:
+            log.warning("%s", error.message)
+
+    def _digest(self, *, sources: bool) -> str:
+        """The tree's paths, and what decides what is ignored and what is a package; with ``sources``, those too."""
+        hashed = hashlib.sha256()
+        for path, file in self._checkout.files.items():
+            decides = path.endswith((".airflowignore", "/__init__.py")) or (sources and path.endswith((".py", ".zip")))
+            content = file.content if decides else ""
+            hashed.update(f"{path}\0{content}\0".encode("utf-8", "surrogateescape"))
+        return hashed.hexdigest()
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        raw = zstandard.ZstdDecompressor().decompressobj().decompress(file.read_bytes())
+        document = json.loads(raw)
+    except (OSError, ValueError, zstandard.ZstdError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def key_of(*parts: object) -> str:
+    """The name of a cache whose results depend on ``parts``."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
