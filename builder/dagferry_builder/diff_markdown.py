@@ -3,8 +3,8 @@
 1. Whatever comes from the repository stands in a code span; in a summary, where markdown is not read, in ``<code>``
    with entities. So neither names of people, nor issues, nor markdown, nor HTML in it mean anything.
 2. There are no tables: a pipe in a code span would end a cell.
-3. A comment has at most `MOST_BYTES`; GitHub takes 65,536 characters. What finds no room is counted in its place: DAGs
-   come first, then diagrams, then files.
+3. A comment has at most `MOST_BYTES`; GitHub takes 65,536 characters. Each list takes at most a third of the room that
+   is left, so that a long one leaves some to the others; what finds no room is counted in its place.
 4. The first line is a comment that readers do not see, by which a job finds the comment that it wrote before.
 """
 
@@ -35,7 +35,7 @@ FOLDED: Final = 10
 MOST_PHRASES: Final = 20
 MOST_DIAGRAMS: Final = 5
 MOST_OF_A_DIAGRAM: Final = 6_000
-"""Bytes of one diagram, so that five of them leave room for the files."""
+"""Characters of one diagram: more of them is worth more than a large one."""
 
 
 def page(found: Comparison) -> str:
@@ -50,9 +50,10 @@ def page(found: Comparison) -> str:
         made.write(f"\n{ADVICE[0].upper()}{ADVICE[1:]}.")
     if found.dags is not None:
         _dags(made, found.dags)
-        _diagrams(made, found.dags)
     signs = (("+", found.files.added), ("-", found.files.removed), ("~", found.files.changed))
     made.fold(files_headline(found), [f"- {code(sign)} {code(path)}" for sign, paths in signs for path in paths], 0)
+    if found.dags is not None:
+        _diagrams(made, found.dags)
     return "\n".join(made.lines)
 
 
@@ -61,8 +62,8 @@ def code(text: str) -> str:
     shown = shorten(plain(text)) or "(empty)"
     runs = {len(run) for run in re.findall("`+", shown)}
     fence = "`" * next(length for length in range(1, len(runs) + 2) if length not in runs)
-    # One space on both sides is taken away again (CommonMark 6.1), and a backtick must not touch the fence.
-    pad = " " if shown[0] in " `" or shown[-1] in " `" else ""
+    # A backtick must not touch the fence; spaces on both sides lose one each, unless all is spaces (CommonMark 6.1).
+    pad = " " if shown.strip(" ") and (shown[0] in " `" or shown[-1] in " `") else ""
     return f"{fence}{pad}{shown}{pad}{fence}"
 
 
@@ -83,9 +84,10 @@ class _Page:
         return True
 
     def list(self, entries: Sequence[str]) -> None:
-        """Take as many of ``entries`` as fit, and count the others."""
+        """Take as many of ``entries`` as a third of the room holds, and count the others."""
+        least = self._left * 2 // 3
         for index, entry in enumerate(entries):
-            if not self.write(entry):
+            if self._left < least or not self.write(entry):
                 self.lines.append(f"- … and {len(entries) - index} more, for which there is no room here")
                 return
 
