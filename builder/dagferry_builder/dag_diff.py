@@ -165,8 +165,10 @@ def _field_changes(before: object, after: object, names: Sequence[str]) -> tuple
 
 
 def _differs(old: object, new: object) -> bool:
-    """Whether two JSON values differ; as JSON, because Python takes ``True`` for 1."""
-    return json.dumps(old, sort_keys=True) != json.dumps(new, sort_keys=True)
+    """Whether two values differ; params as JSON, because Python takes ``True`` for 1."""
+    if isinstance(old, dict):
+        return json.dumps(old, sort_keys=True) != json.dumps(new, sort_keys=True)
+    return old != new
 
 
 def _fields_to_dict(changes: Iterable[FieldChange]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from .dag_diff import ChangedDag, Edge, edges
 from .diff_words import counted, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dagferry_schemas.inventory import DagFacts, TaskFacts
 
@@ -77,14 +77,26 @@ def drawing(dag: ChangedDag | DagFacts) -> Drawing:
 
 def flowchart(drawings: Sequence[Drawing], most: int = MOST_CHARACTERS, *, framed: bool = False) -> str:
     """One flowchart of at most ``most`` characters, with a frame around each DAG; what finds no room is counted."""
-    shown = list(drawings)
+    shown = len(drawings)
     while True:
         for fewer in (None, *_FEWER):
-            text = "\n".join(_flowchart(shown, fewer, len(drawings) - len(shown), framed))
-            arrows = sum(text.count(arrow) for arrow in ("-->", "==>", "-.->"))
-            if (len(text) <= most and arrows <= MOST_EDGES) or (not shown):
+            lines = _flowchart(drawings[:shown], fewer, len(drawings) - shown, framed)
+            text = _within(lines, most)
+            if text is not None:
                 return text
-        shown = shown[: len(shown) // 2]
+        shown //= 2
+
+
+def _within(lines: Iterable[str], most: int) -> str | None:
+    """The lines, unless they are too many; then no more of them are made than is needed to know."""
+    taken, size, arrows = [], 0, 0
+    for line in lines:
+        taken.append(line)
+        size += len(line) + 1
+        arrows += any(arrow in line for arrow in _ARROWS.values())
+        if size > most or arrows > MOST_EDGES:
+            return None
+    return "\n".join(taken)
 
 
 def label(text: str, most: int = _LABEL) -> str:
