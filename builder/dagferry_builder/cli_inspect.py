@@ -1,8 +1,8 @@
-"""Commands that look, and hand on: versions, show, diff, verify, export, copy, notify, status."""
+"""Commands that look, and hand on: versions, show, verify, export, copy, notify, status."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from dagferry_storage import published
 from dagferry_storage.cli_naming import Naming
 from dagferry_storage.cli_progress import shown
 
-from . import catalog, options
+from . import catalog, options, report_text
 from .access import Access, parse_urls
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _version_facts(one: published.Published) -> dict[str, Any]:
 @click.argument("version")
 @options.placed
 def show(version: str, site: Site, output: str) -> None:
-    """One version whole: its document and its report."""
+    """One version whole: its document, its report, and the DAGs that Airflow saw in it."""
     one = published.resolve(site.store, site.bundle_name, version)
     report = catalog.report(site.store, site.bundle_name, one.version.version)
     content = one.version.content
@@ -77,42 +77,21 @@ def show(version: str, site: Site, output: str) -> None:
 
 
 def _shown(result: dict[str, Any]) -> list[str]:
-    """Two columns for a person; the report only by what was noticed."""
+    """Two columns for a person, then the DAGs; of the report what was noticed."""
     report = result["report"] or {}
+    dags, table = report_text.dag_lines(result["report"])
     rows = {
         **{name: result[name] for name in ("version", "commit", "commit_time", "tag", "tree")},
         "root": result["selection"].get("root") or "the top of the repository",
         "files": f"{result['files']} ({result['tarball']['plain_size']} bytes as tar, {result['size']} compressed)",
         "built": (report.get("built") or {}).get("at", "no report"),
+        "lint": report_text.lint_line(result["report"]),
+        "DAGs": dags,
     }
     lines = [f"{name:12} {'none' if value is None else value}" for name, value in rows.items()]
     lines += [f"left out     {one['path']} ({one['rule']})" for one in report.get("left_out", ())]
     lines += [f"unconverted  {one['path']} ({', '.join(one['attributes'])})" for one in report.get("unconverted", ())]
-    return lines
-
-
-@click.command()
-@click.argument("a")
-@click.argument("b")
-@options.placed
-def diff(a: str, b: str, site: Site, output: str) -> None:
-    """What leads from A to B (versions, or channel:NAME)."""
-    from .diff import compare
-
-    name_a, before = catalog.content_of(site.store, site.bundle_name, a)
-    name_b, after = catalog.content_of(site.store, site.bundle_name, b)
-    changes = compare(before.tree, after.tree)
-    # No inventory of DAGs is recorded yet, so there is nothing that could be said about DAGs.
-    result = {
-        "a": name_a,
-        "b": name_b,
-        "dags": None,
-        "files": {key: list(value) for key, value in asdict(changes).items()},
-    }
-    lines = [f"{name_a} -> {name_b}"]
-    for sign, paths in (("+", changes.added), ("-", changes.removed), ("~", changes.changed)):
-        lines += [f"{sign} {path}" for path in paths]
-    emit(result, output, plain_lines(lines))
+    return lines + (["", *table] if table else [])
 
 
 def plain_lines(lines: list[str]) -> str:
@@ -295,4 +274,4 @@ def _only_channel(site: Site) -> str:
     return names[0]
 
 
-COMMANDS = (versions, show, diff, verify, export, copy, notify, status)
+COMMANDS = (versions, show, verify, export, copy, notify, status)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from dagferry_schemas import dsse, endpoint, names, pins, record
+from dagferry_schemas import dsse, endpoint, inventory, names, pins, record
 from dagferry_schemas.errors import Held, Malformed
-from dagferry_schemas.fields import MAX_INTEGER, Fields, dump
+from dagferry_schemas.fields import MAX_INTEGER, Fields, dump, load
 from dagferry_schemas.layout import MAX_DOCUMENT
 from dagferry_schemas.version import Version
 
@@ -74,6 +74,38 @@ STORE = {
     "checks": [{"name": "create", "ok": True, "detail": "an object was created and read back"}],
     "ok": True,
 }
+REPORT: dict[str, Any] = {
+    "format": 1,
+    "bundle": "analytics",
+    "version": "v1.4.0",
+    "lint": {
+        "bundle": "analytics",
+        "commit": "a" * 40,
+        "findings": [
+            {
+                "rule": "F821", "severity": "error", "path": "dags/etl.py", "line": 3, "column": 7, "end_line": None,
+                "end_column": None, "message": "undefined name", "hint": "import it",
+            }
+        ],
+        "checked": {
+            "files": 2, "dag_files": 1, "dags": 1, "cached": 0,
+            "environment": {"airflow": "3.3.2", "python": "3.12.8", "command": "python3"},
+        },
+        "suppressed": 0,
+        "baselined": 0,
+        "seconds": 1.5,
+    },
+    "dags": [
+        {
+            **inventory.DagFacts("etl", "dags/etl.py").to_dict(),
+            "tasks": [vars(inventory.TaskFacts("extract", "PythonOperator"))],
+        }
+    ],
+    "left_out": [{"path": "dags/x.tmp", "rule": "no rule"}],
+    "unconverted": [{"path": "dags/x.sql", "attributes": ["eol"]}],
+    "built": {"at": "2026-11-20T10:15:00Z", "seconds": 0.5},
+    "environment": {"dagferry": "0.1.0"},
+}  # fmt: skip
 TOKENS: list[dict[str, Any]] = [
     {"id": "ci", "sha256": DIGEST, "scopes": ["pull:analytics/*", "status"], "not_after": "2027-01-01T00:00:00Z"},
     {"id": "ops", "sha256": DIGEST, "scopes": ["pull"], "not_before": None, "not_after": None},
@@ -89,6 +121,7 @@ DOCUMENTS: dict[str, Any] = {
     "pull-reply": REPLY.to_dict(),
     "pull-request": REQUEST,
     "record": FULL_RECORD,
+    "report": REPORT,
     "status": STATUS.to_dict(),
     "store": STORE,
     "tokens": TOKENS,
@@ -99,6 +132,7 @@ READERS: dict[str, tuple[str, Callable[[bytes], object]]] = {
     "pull-reply": ("pull reply", endpoint.PullReply.from_bytes),
     "pull-request": ("request", endpoint.PullRequest.from_bytes),
     "record": ("record", record.Record.from_payload),
+    "report": ("report", lambda raw: inventory.read_inventory(load(raw, "report", limit=MAX_DOCUMENT).rest())),
     "status": ("status", endpoint.AgentStatus.from_bytes),
     "version": ("version", Version.from_bytes),
 }
@@ -154,6 +188,7 @@ FIELDS = [
     for kind, schema in SCHEMAS.items()
     if kind in READERS
     for path, _, required in places(schema, schema)
+    if kind != "report" or path[0] == "dags"  # the rest of a report is for people and has no reader of its own
 ]
 
 
@@ -209,7 +244,7 @@ def test_schema_and_reader_judge_a_strange_value_alike(kind: str, path: At, requ
             assert (value is None and not required) or path[0] in ("last_error", "releases"), value
 
 
-@pytest.mark.parametrize("kind", ["envelope", "pull-reply", "record", "status", "version"])
+@pytest.mark.parametrize("kind", ["envelope", "pull-reply", "record", "report", "status", "version"])
 def test_unknown_fields_of_stored_documents_and_replies_are_allowed(kind: str) -> None:
     document = {**DOCUMENTS[kind], "later": {"any": ["thing"]}}
     assert is_valid(kind, document)
