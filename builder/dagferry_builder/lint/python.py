@@ -19,6 +19,8 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from dagferry_schemas.errors import Usage
+
 from . import ruff
 from .finding import Finding, Rule, Severity, found
 from .python_rules import (
@@ -43,6 +45,7 @@ __all__ = ["RULES", "check", "explain_code"]
 
 _PREVIEW: Final = frozenset({"AIR003", "AIR304", "AIR321"})
 _CODE: Final = re.compile(r"[A-Z]+[0-9]+")
+_SELECTOR: Final = re.compile(r"[A-Z]+[0-9]*")
 _NEWEST: Final = 15
 _OLDEST: Final = 7
 _KNOWN: Final = {rule.id: rule for rule in RULES}
@@ -56,7 +59,7 @@ def check(
     python_version: str | None = None,
     with_airflow: bool = False,
 ) -> list[Finding]:
-    """What ruff finds. Raises `MachineFault` without a working ruff, and `Usage` for a code that it refuses.
+    """What ruff finds. Raises `MachineFault` without a working ruff, and `Usage` for a code that it lacks.
 
     ``airflow_version`` and ``python_version`` are production's, as far as they are known; the settings' Python comes
     first. ``with_airflow``: a real Airflow imports the files too.
@@ -117,9 +120,14 @@ def _asked(settings: Settings, fitting: tuple[Rule, ...]) -> dict[str, Rule]:
         for rule in fitting
         if settings.severity_of(rule) is not Severity.OFF or any(rule.id.startswith(name) for name in given)
     }
-    for code in given:
-        if code not in asked and _CODE.fullmatch(code) and (rule := explain_code(code)) is not None:
-            asked[code] = rule
+    for name in given:
+        if name in asked or not _SELECTOR.fullmatch(name):
+            continue
+        rule = explain_code(name)
+        if rule is not None:
+            asked[name] = rule
+        elif not ruff.knows(name):
+            raise Usage(f"lint.severity: ruff has no rule {name!r}", "`ruff rule --all` lists its rules")
     return asked
 
 

@@ -2,10 +2,10 @@
 
 Chosen is what raises, or is never what its author meant; style is no business of a delivery. The reasons:
 
-* ``F404 F407 F621 F622 F701 F702 F704 F706 F707 PLE0115 PLE0117 PLE0118 PLE1132 PLE1142 PLE1700``: Python refuses to
-  compile the file, though the grammar allows it.
-* ``F50x F52x F633 F821 F823 F901 PLE0241 PLE1307``: an exception as soon as the line is reached. A DAG file is imported
-  all the time, but the body of a task is run first in production: nothing else finds these there.
+* ``F404 F407 F622 F701 F702 F704 F706 F707 PLE0115 PLE0117 PLE0118 PLE1142 PLE1700``: Python refuses to compile
+  the file, though the grammar allows it.
+* ``F50x F52x F633 F821 F823 F901 PLE0241 PLE1132 PLE1307``: an exception as soon as the line is reached. A DAG
+  file is imported all the time, but the body of a task is run first in production: nothing else finds these there.
 * ``F631 F632 F634 PLE1205 PLE1206`` run, and do something else than they say: warnings.
 * ``AIR301 AIR302``: every name that Airflow 3.1.8 and 3.3.2 can import was held against them; ruff calls three of them
   gone that are there (`STILL_THERE`). Errors.
@@ -64,7 +64,6 @@ _GLOBAL: Final = "state it once, before the first use of the name"
 CERTAIN: Final = (
     _refused("F404", "`from __future__` stands too late", "move it to the top of the file"),
     _refused("F407", "there is no such future feature", "remove the import"),
-    _refused("F621", "too many names before a starred one", "unpack in steps"),
     _refused("F622", "two starred names in one assignment", "keep one star"),
     _refused("F701", "`break` outside a loop", "remove it, or put it into the loop"),
     _refused("F702", "`continue` outside a loop", "remove it, or put it into the loop"),
@@ -74,7 +73,6 @@ CERTAIN: Final = (
     _refused("PLE0115", "a name is both `nonlocal` and `global`", "keep one of both"),
     _refused("PLE0117", "`nonlocal` names nothing around it", "assign it in the function around, or use `global`"),
     _refused("PLE0118", "a name is used before its `global`", _GLOBAL),
-    _refused("PLE1132", "a keyword is given twice", "keep one of both"),
     _refused("PLE1142", "`await` in a function that is not async", "make it `async def`"),
     _refused("PLE1700", "`yield from` in an async function", "use `async for`"),
     _raises("F501", "a `%` format that is none", "ValueError", _PERCENT),
@@ -92,6 +90,7 @@ CERTAIN: Final = (
     _raises("F823", "a local name is used before it has a value", "UnboundLocalError", "assign it first, or rename it"),
     _raises("F901", "`raise NotImplemented`", "TypeError", "raise `NotImplementedError`"),
     _raises("PLE0241", "a class has the same base twice", "TypeError", "name it once"),
+    _raises("PLE1132", "a keyword is given twice", "TypeError", "keep one of both"),
     _raises("PLE1307", "a `%` format gets a value of another type", "TypeError", _PERCENT),
     _warning(
         "F631",

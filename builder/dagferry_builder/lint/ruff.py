@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dagferry_schemas.errors import MachineFault, Usage
+from dagferry_schemas.errors import MachineFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,7 +50,7 @@ class Violation:
 def check(
     folder: Path, codes: Iterable[str], *, target: str, comments: bool = True, preview: bool = False
 ) -> list[Violation]:
-    """What ruff finds in all Python files below ``folder``. Raises `MachineFault`, and `Usage` for an unknown code.
+    """What ruff finds in all Python files below ``folder``. Raises `MachineFault`, also for a code that it lacks.
 
     ``target`` is Python's version in ruff's form (``py311``); ``comments``: ``# noqa`` counts.
     """
@@ -59,11 +59,19 @@ def check(
     arguments += _PREVIEW if preview else ()
     arguments += [] if comments else ["--ignore-noqa"]
     done = _run([*arguments, "."], folder)
-    if done.returncode == 2 and "rule selector" in done.stderr:
-        raise Usage(f"lint.severity: ruff refuses it: {_last_line(done.stderr)}", "`ruff rule --all` lists its codes")
     if done.returncode not in (0, 1):
         raise _fault(f"it ended with {done.returncode}: {_last_line(done.stderr)}")
     return [_violation(one, folder.resolve()) for one in _parsed(done.stdout)]
+
+
+def knows(selector: str) -> bool:
+    """Whether ``selector`` is a code of ruff, or the beginning of one. Raises `MachineFault`."""
+    done = _run(["check", "--isolated", "--no-cache", "--select", selector, "-"], Path("/"))
+    if done.returncode == 2 and "selector" in done.stderr:
+        return False
+    if done.returncode:
+        raise _fault(f"it ended with {done.returncode}: {_last_line(done.stderr)}")
+    return True
 
 
 def describe(code: str) -> dict[str, Any] | None:
