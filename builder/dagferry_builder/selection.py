@@ -76,8 +76,10 @@ def select(repository: Repository, commit: str, selection: Selection) -> Selecte
 class CannotPack(Malformed):
     """A commit that is no tree; ``problems`` are all of them, each a sentence that begins with its path."""
 
+    code = "cannot_pack"
+
     def __init__(self, message: str, hint: str, problems: Sequence[str]) -> None:
-        super().__init__(message, hint, code="cannot_pack")
+        super().__init__(message, hint)
         self.problems = tuple(problems)
 
 

@@ -276,8 +276,8 @@ def test_a_rule_for_airflow_3_can_be_asked_in_airflow_2(tmp_path: Path) -> None:
 
 
 def test_a_preview_rule_of_ruff_can_be_asked(tmp_path: Path) -> None:
-    text = "class A:\n    def f():\n        pass\n"
-    assert codes(tmp_path, text, Settings(severity={"PLE0211": Severity.NOTE})) == {"PLE0211"}
+    text = "numbers = {1}\nfor number in numbers:\n    numbers.add(number + 1)\n"
+    assert codes(tmp_path, text, Settings(severity={"PLE4703": Severity.NOTE})) == {"PLE4703"}
 
 
 def test_a_rule_that_is_off_is_not_asked(tmp_path: Path) -> None:
