@@ -55,7 +55,7 @@ class Selection:
 
 
 def select(repository: Repository, commit: str, selection: Selection) -> Selected:
-    """The files of ``commit`` that ``selection`` asks for. Raises `Malformed` with every problem, or `Usage`."""
+    """The files of ``commit`` that ``selection`` asks for. Raises `CannotPack` with every problem, or `Usage`."""
     found = _Walk(repository, commit).walk(selection.root)
     if not found.sources and not found.problems:
         raise Usage(
@@ -73,14 +73,24 @@ def select(repository: Repository, commit: str, selection: Selection) -> Selecte
     return Selected(found.sources, tuple(found.left_out))
 
 
-def cannot_pack(problems: Sequence[str]) -> Malformed:
-    """The error that shows ``problems``, at most `SHOWN_PROBLEMS` of them."""
+class CannotPack(Malformed):
+    """A commit that is no tree; ``problems`` are all of them, each a sentence that begins with its path."""
+
+    code = "cannot_pack"
+
+    def __init__(self, message: str, hint: str, problems: Sequence[str]) -> None:
+        super().__init__(message, hint)
+        self.problems = tuple(problems)
+
+
+def cannot_pack(problems: Sequence[str]) -> CannotPack:
+    """The error that keeps ``problems``, and shows at most `SHOWN_PROBLEMS` of them."""
     shown = "\n  ".join(problems[:SHOWN_PROBLEMS])
     more = f"\n  and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
-    return Malformed(
+    return CannotPack(
         f"the commit cannot be packed, {len(problems)} problem(s):\n  {shown}{more}",
         "mend them in the repository and commit; nothing was written",
-        code="cannot_pack",
+        problems,
     )
 
 
