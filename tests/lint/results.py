@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
@@ -40,9 +40,16 @@ findings = st.builds(
 )
 
 
-def a_result(*findings: Finding, lines: Mapping[tuple[str, int], str] | None = None, **values: Any) -> Result:
-    given: dict[str, Any] = {"checked": CHECKED, "seconds": 8.214, **values}
-    return Result("shop", COMMIT, tuple(sorted(findings)), lines=lines or {}, **given)
+def a_result(
+    *findings: Finding,
+    lines: Mapping[tuple[str, int], str] | None = None,
+    checked: Checked = CHECKED,
+    suppressed: int = 0,
+    baselined: int = 0,
+) -> Result:
+    return Result(
+        "shop", COMMIT, tuple(sorted(findings)), checked, 8.214, None, suppressed, baselined, lines=lines or {}
+    )
 
 
 @st.composite
@@ -53,6 +60,15 @@ def results(draw: st.DrawFn) -> Result:
     return a_result(*drawn, lines=lines, checked=draw(st.sampled_from([CHECKED, BLIND])))
 
 
-def an_error(path: str = "dags/a.py", line: int = 3, column: int = 5, **values: Any) -> Finding:
+def an_error(
+    path: str = "dags/a.py",
+    line: int = 3,
+    column: int = 5,
+    *,
+    rule: str = "F821",
+    message: str = "Undefined name `tabel`",
+    severity: Severity = Severity.ERROR,
+    hint: str = "",
+) -> Finding:
     """An undefined name, as ruff finds it."""
-    return Finding(path, line, column, **{"rule": "F821", "message": "Undefined name `tabel`", **values})
+    return Finding(path, line, column, rule, message, hint, severity)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -17,11 +18,21 @@ from dagferry_builder.lint.shown import MOST_CELLS, disarmed, excerpt
 from tests.lint.results import AIRFLOW, BLIND, CHECKED, HOSTILE, a_result, an_error, results
 from tests.lint.results import text as hostile_text
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dagferry_builder.lint.result import Checked, Result
+
 WARNING = Finding("dags/b.py", 0, 0, "slow-import", "7.2 s", RULES["slow-import"].hint, Severity.WARNING)
 
 
-def rendered(*findings: Finding, colour: bool = False, **values: object) -> str:
-    return text.render(a_result(*findings, **values), RULES, colour=colour)  # type: ignore[arg-type]
+def rendered(
+    *findings: Finding,
+    lines: Mapping[tuple[str, int], str] | None = None,
+    checked: Checked = CHECKED,
+    colour: bool = False,
+) -> str:
+    return text.render(a_result(*findings, lines=lines, checked=checked), RULES, colour=colour)
 
 
 def cells(shown: str) -> int:
@@ -31,7 +42,7 @@ def cells(shown: str) -> int:
 
 def test_a_finding_has_its_place_its_line_and_a_caret_under_the_fault() -> None:
     lines = {("dags/a.py", 3): "    return query(tabel)"}
-    shown = rendered(replace(an_error(column=18, end_column=23), hint="define it"), lines=lines)
+    shown = rendered(replace(an_error(column=18, hint="define it"), end_column=23), lines=lines)
     assert shown.splitlines()[:5] == [
         "dags/a.py",
         "  3:18 error: Undefined name `tabel` [F821]",
@@ -42,7 +53,8 @@ def test_a_finding_has_its_place_its_line_and_a_caret_under_the_fault() -> None:
 
 
 def test_the_end_says_what_was_found_where_and_by_whom() -> None:
-    end = rendered(an_error(), WARNING, suppressed=3, baselined=2).split("\n\n")[-1]
+    report = text.render(a_result(an_error(), WARNING, suppressed=3, baselined=2), RULES, colour=False)
+    end = report.split("\n\n")[-1]
     assert end.splitlines() == [
         "refused: 1 error, 1 warning, 0 notes in 2 files",
         "bundle shop at commit 0123456789abcdef0123456789abcdef01234567",
@@ -68,7 +80,7 @@ def test_that_no_airflow_checked_the_dags_is_the_first_thing_to_read() -> None:
 
 def test_findings_of_the_bundle_come_first_and_those_of_a_file_together() -> None:
     shown = rendered(an_error("b.py"), an_error("a.py"), an_error("b.py", 1), WARNING, Finding("", 0, 0, "x", "m"))
-    titles = [line for line in shown.split("\n\n")]
+    titles = shown.split("\n\n")
     assert [title.splitlines()[0] for title in titles[:4]] == [
         "the bundle shop as a whole", "a.py", "b.py", "dags/b.py",
     ]  # fmt: skip
@@ -154,8 +166,8 @@ def test_the_caret_is_where_the_text_before_it_ends(line: str, column: int, end:
 
 
 @given(results())
-def test_nothing_from_the_repository_steers_a_terminal_or_a_ci_system(result: object) -> None:
-    shown = text.render(result, RULES, colour=False)  # type: ignore[arg-type]
+def test_nothing_from_the_repository_steers_a_terminal_or_a_ci_system(result: Result) -> None:
+    shown = text.render(result, RULES, colour=False)
     for line in shown.split("\n"):
         assert line.isprintable()
         assert not line.strip().startswith("::")

@@ -188,7 +188,7 @@ def write(findings: Sequence[Finding], lines: Mapping[tuple[str, int], str]) -> 
 
 def _entries(findings: Sequence[Finding], lines: Mapping[tuple[str, int], str]) -> Iterator[tuple[Finding, Entry]]:
     for finding, made in zip(findings, fingerprints(findings, lines), strict=True):
-        yield finding, Entry(plain(finding.path), finding.rule, made, plain(finding.message)[:MOST_MESSAGE])
+        yield finding, Entry(plain(finding.path), plain(finding.rule), made, plain(finding.message)[:MOST_MESSAGE])
 
 
 def _may_be_known(finding: Finding) -> bool:

@@ -47,9 +47,9 @@ def render(result: Result, rules: Mapping[str, Rule], version: str) -> str:
 
 
 def _run(result: Result, rules: Mapping[str, Rule], version: str) -> dict[str, Any]:
-    made = dict(zip(map(id, result.findings), fingerprints(result.findings, result.lines), strict=True))
-    findings = sorted(result.findings, key=lambda finding: (SEVERITIES.index(finding.severity), finding))
-    ids = [*rules, *sorted({finding.rule for finding in findings} - set(rules))]
+    printed = zip(result.findings, fingerprints(result.findings, result.lines), strict=True)
+    findings = sorted(printed, key=lambda pair: (SEVERITIES.index(pair[0].severity), pair))
+    ids = [*rules, *sorted({finding.rule for finding in result.findings} - set(rules))]
     index = {rule: number for number, rule in enumerate(ids)}
     return {
         "tool": {
@@ -63,7 +63,7 @@ def _run(result: Result, rules: Mapping[str, Rule], version: str) -> dict[str, A
         "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": _notifications(result)}],
         "originalUriBaseIds": {_ROOT: {"description": {"text": "The top of the repository."}}},
         "columnKind": "unicodeCodePoints",
-        "results": [_result(one, index[one.rule], made[id(one)]) for one in findings[:MOST_RESULTS]],
+        "results": [_result(one, index[one.rule], made) for one, made in findings[:MOST_RESULTS]],
         "properties": {
             "bundle": result.bundle,
             "commit": result.commit,
@@ -121,7 +121,11 @@ def _region(finding: Finding) -> dict[str, int]:
 
 def uri(path: str) -> str:
     """A path in the repository as a relative reference; bytes that are no UTF-8 are kept as they are in git."""
-    return quote(path.encode("utf-8", "surrogateescape"), safe="/") or "."
+    try:
+        raw = path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # not a path of git's
+        raw = path.encode("utf-8", "backslashreplace")
+    return quote(raw, safe="/") or "."
 
 
 def _notifications(result: Result) -> Sequence[dict[str, Any]]:
