@@ -77,7 +77,7 @@ def test_errors_come_first_and_the_summary_last() -> None:
     assert [one.name for one in made] == ["error"] * 2 + ["warning"] * 2 + ["notice"] * 3
     assert made[-1].message.splitlines() == [
         "refused: 2 errors, 2 warnings, 2 notes",
-        "41 files checked, 12 DAG files with 30 DAGs imported (10 of them in an earlier run)",
+        "41 files checked, 12 DAG files with 30 DAGs imported (10 from the cache)",
         "by Airflow 3.3.2 on Python 3.12.1: /opt/airflow/bin/python",
         "1 suppressed by comments, 0 known from the baseline",
     ]

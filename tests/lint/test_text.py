@@ -58,7 +58,7 @@ def test_the_end_says_what_was_found_where_and_by_whom() -> None:
     assert end.splitlines() == [
         "refused: 1 error, 1 warning, 0 notes in 2 files",
         "bundle shop at commit 0123456789abcdef0123456789abcdef01234567",
-        "41 files checked, 12 DAG files with 30 DAGs imported (10 of them in an earlier run)",
+        "41 files checked, 12 DAG files with 30 DAGs imported (10 from the cache)",
         "by Airflow 3.3.2 on Python 3.12.1: /opt/airflow/bin/python",
         "not shown: 3 suppressed by comments, 2 known from the baseline",
         "what a rule is about: dagferry lint --explain RULE",
@@ -90,6 +90,14 @@ def test_a_hint_is_given_once_for_a_rule_and_file() -> None:
     told = [an_error(path, line, hint="define it") for path in ("a.py", "b.py") for line in (1, 2, 3)]
     assert rendered(*told).count("hint: define it") == 2
     assert rendered(replace(WARNING, hint="")).count("hint: import heavy packages") == 1
+
+
+def test_a_long_hint_fits_80_columns() -> None:
+    hint = "a hint that goes on " * 12
+    lines = [line for line in rendered(an_error(hint=hint)).splitlines() if "goes on" in line]
+    assert len(lines) > 2
+    assert all(len(line) <= 80 for line in lines)
+    assert " ".join("".join(lines).replace("= hint:", "").replace("|", "").split()) == hint.strip().replace("  ", " ")
 
 
 def test_every_finding_is_there_and_what_is_shortened_is_said() -> None:

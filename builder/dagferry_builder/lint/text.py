@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from functools import partial
 from itertools import groupby
@@ -74,7 +75,7 @@ class _Report:
         return [rule, bold(f"! {title}"), *(f"! {line}" for line in lines), rule]
 
     def _file(self, path: str, findings: list[Finding]) -> list[str]:
-        title = plain(path) if path else f"the bundle {plain(self._result.bundle)} as a whole"
+        title = disarmed(plain(path)) if path else f"the bundle {plain(self._result.bundle)} as a whole"
         lines = [self._styled(title, bold=True)]
         hinted: set[tuple[str, str]] = set()
         for finding in findings:
@@ -82,8 +83,7 @@ class _Report:
             hint = finding.hint or (self._rules[finding.rule].hint if finding.rule in self._rules else "")
             if hint and (finding.rule, hint) not in hinted:
                 hinted.add((finding.rule, hint))
-                first, *rest = shown(hint)
-                lines += [f"    = hint: {first}", *(f"    |       {line}" for line in rest)]
+                lines += _hint(hint)
         return lines
 
     def _finding(self, finding: Finding) -> Iterator[str]:
@@ -141,7 +141,7 @@ def checked(what: Checked) -> list[str]:
     if environment is None:
         return [f"{files}; no Airflow took part: the DAGs were not checked"]
     dags = f"{counted(what.dag_files, 'DAG file')} with {counted(what.dags, 'DAG')}"
-    cached = f" ({what.cached} of them in an earlier run)" if what.cached else ""
+    cached = f" ({what.cached} from the cache)" if what.cached else ""
     command = plain(environment.command)
     return [
         f"{files}, {dags} imported{cached}",
@@ -152,6 +152,15 @@ def checked(what: Checked) -> list[str]:
 def counted(number: int, noun: str) -> str:
     """``1 file``, ``2 files``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _hint(hint: str) -> list[str]:
+    """A hint in lines that fit a terminal of 80 columns; nobody searches a log for one, as for messages."""
+    first, *rest = (part for line in shown(hint) for part in (_wrapped(line) or [""]))
+    return [f"    = hint: {first}", *(f"    |       {line}" for line in rest)]
+
+
+_wrapped: Final = partial(textwrap.wrap, width=80 - len("    = hint: "), break_on_hyphens=False, break_long_words=False)
 
 
 def _unstyled(text: str, **_style: object) -> str:
