@@ -78,6 +78,13 @@ def plain(text: str) -> str:
     )
 
 
+def styled(text: str, **style: Any) -> str:  # noqa: ANN401 (whatever `click.style` takes)
+    """``text`` in the colours and weights of `click.style`; what it quotes has to be `plain` already."""
+    import click
+
+    return click.style(text, **style)
+
+
 def wanted_output(args: Sequence[str], default: str) -> str:
     """What ``-o``/``--output`` among ``args`` asks for, the last one winning; ``default`` without any."""
     wanted = default

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import airflow_rules, files, python_rules, secrets
+from . import airflow_rules, baseline, files, python_rules, secrets, suppressions
 
-_ALL: Final = (
-    *files.RULES,
-    *secrets.RULES,
-    *python_rules.RULES,
-    *airflow_rules.RULES,
-)
-RULES: Final = {rule.id: rule for rule in _ALL}
+RULES: Final = {
+    rule.id: rule
+    for rules in (
+        files.RULES,
+        secrets.RULES,
+        python_rules.RULES,
+        airflow_rules.RULES,
+        suppressions.RULES,
+        baseline.RULES,
+    )
+    for rule in rules
+}
 """By id, in the order of the sources."""
