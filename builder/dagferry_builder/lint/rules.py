@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import airflow_rules
+from . import airflow_rules, live, policy
 
-RULES: Final = {rule.id: rule for rule in airflow_rules.RULES}
+RULES: Final = {
+    rule.id: rule
+    for rules in (
+        airflow_rules.RULES,
+        policy.RULES,
+        live.RULES,
+    )
+    for rule in rules
+}
 """By id, in the order of the sources."""
