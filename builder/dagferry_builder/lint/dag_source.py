@@ -11,8 +11,9 @@ from __future__ import annotations
 import ast
 import warnings
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
+
+from .start_dates import KEY, moving
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from dagferry_schemas.inventory import DagFacts
 
     from .checkout import Checkout
+    from .start_dates import Moving
 
 _MAKERS: Final = frozenset({"DAG", "dag"})
-_LONGEST_WORD: Final = 64
+WORDS: Final = frozenset({"catchup", "start_date"})
+"""The words that `Sources.says` can be asked for."""
 
 
 @dataclass(frozen=True)
@@ -35,31 +38,40 @@ class DagCall:
     open: bool
 
 
+@dataclass(frozen=True)
 class Look:
-    """What one Python source says."""
+    """What one Python source says: its DAGs and tasks (ids and lines) in order, and its start dates that move.
+
+    ``words`` are those of `WORDS` that it uses as a name, a keyword or a text, other than as a keyword of ``dags``.
+    """
+
+    dags: tuple[DagCall, ...]
+    tasks: tuple[tuple[str, int], ...]
+    words: frozenset[str]
+    moving: tuple[Moving, ...]
+
+
+class _Reading:
+    """One source while it is read; the nodes are many, so nothing of this is kept."""
 
     def __init__(self, module: ast.Module) -> None:
-        self.module = module
+        self._module = module
         self._nodes = list(ast.walk(module))
         self._imported = dict(_from_airflow(self._nodes))
         self._constants = _constants(module)
-        self._dags = list(self._dag_calls())
 
-    @property
-    def dags(self) -> list[DagCall]:
-        """The calls that make DAGs, in order."""
-        return sorted((call for call, _ in self._dags), key=lambda call: call.line)
-
-    @cached_property
-    def tasks(self) -> list[tuple[str, int]]:
-        """Ids and lines of tasks, in order."""
-        return sorted(self._tasks(), key=lambda task: task[1])
-
-    @cached_property
-    def words(self) -> frozenset[str]:
-        """The names, keywords and short texts in the source, without the keywords of calls that make a DAG."""
-        known = {id(keyword) for _, keywords in self._dags for keyword in keywords}
-        return frozenset(word for node in self._nodes if id(node) not in known and (word := _word(node)))
+    def look(self) -> Look:
+        found = list(self._dag_calls())
+        known = {id(keyword) for _, keywords in found for keyword in keywords}
+        words = {word for node in self._nodes if id(node) not in known and (word := _word(node)) in WORDS}
+        return Look(
+            dags=tuple(sorted((call for call, _ in found), key=lambda call: call.line)),
+            tasks=tuple(sorted(self._tasks(), key=lambda task: task[1])),
+            words=frozenset(word for word in words if word),
+            moving=tuple(moving(self._module))
+            if KEY in words or any(KEY in call.keywords for call, _ in found)
+            else (),
+        )
 
     def _dag_calls(self) -> Iterator[tuple[DagCall, list[ast.keyword]]]:
         decorators = {}
@@ -121,7 +133,7 @@ class Sources:
     def dag_line(self, dag: DagFacts) -> int:
         """Where the DAG is written in its file: the call with its id, else the first that makes a DAG, else 0."""
         look = self.look(dag.file)
-        calls = look.dags if look else []
+        calls = look.dags if look else ()
         return next((call.line for call in calls if call.id == dag.id), calls[0].line if calls else 0)
 
     def task_line(self, dag: DagFacts, task_id: str) -> int:
@@ -132,7 +144,7 @@ class Sources:
         return next((line for line in lines if line >= start), lines[0] if lines else start)
 
     def says(self, dag: DagFacts, reads: Iterable[str], word: str) -> bool | None:
-        """Whether the DAG's call, or anything else in its file or in what that ``reads``, uses ``word``.
+        """Whether the DAG's call, or anything else in its file or in what that ``reads``, uses the word (of `WORDS`).
 
         None if that cannot be known: what makes the DAG is not in the tree, or is not all there to see.
         """
@@ -156,7 +168,7 @@ def parse(source: bytes) -> Look | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of strange escapes, which the compiler would print
         try:
-            return Look(ast.parse(source))
+            return _Reading(ast.parse(source)).look()
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
 
@@ -195,6 +207,6 @@ def _word(node: ast.AST) -> str | None:
     match node:
         case ast.Name(id=word) | ast.Attribute(attr=word) | ast.arg(arg=word) | ast.keyword(arg=word):
             return word
-        case ast.Constant(value=str(word)) if len(word) <= _LONGEST_WORD:
+        case ast.Constant(value=str(word)):
             return word
     return None

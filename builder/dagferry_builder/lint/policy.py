@@ -16,7 +16,7 @@ from . import policy_rules as rules
 from .dag_policy import DAG_RULES, Subject
 from .dag_source import Sources
 from .finding import Rule, Severity, found
-from .start_dates import KEY, moving
+from .start_dates import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,7 +95,7 @@ def _moving_start_dates(asked: _Asked, sources: Sources, imported: Sequence[Impo
         if not asked.has(rule, path) or KEY.encode() not in asked.checkout.read(path):
             continue
         look = sources.look(path)
-        for one in moving(look.module) if look else ():
+        for one in look.moving if look else ():
             yield found(rule, path, f"start_date moves with each import: {one.because}", line=one.line)
 
 
