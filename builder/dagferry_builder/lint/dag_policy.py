@@ -33,8 +33,8 @@ _EMPTY: Final = frozenset({"EmptyOperator", "DummyOperator"})
 class Subject:
     """A DAG, what was read while its file was imported, and what is asked of it.
 
-    ``switched_on`` has the ids of rules that the configuration gives a severity other than off, ``owners_asked`` is
-    whether `unknown-owner` is asked here.
+    ``switched_on`` has the ids of rules that the configuration gives a severity itself, so that they are asked without
+    their parameter too; ``owners_asked`` is whether `unknown-owner` is asked here.
     """
 
     dag: DagFacts

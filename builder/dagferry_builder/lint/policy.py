@@ -56,8 +56,8 @@ class _Asked:
         return self.settings.severity_of(rule, self.origin(path)) is not Severity.OFF
 
     def by_name(self, path: str) -> frozenset[str]:
-        """The rules that the configuration switches on at ``path``, whatever they are by default."""
-        silent = (replace(rule, severity=Severity.OFF) for rule in RULES)
+        """The rules with a parameter to assume that the configuration switches on at ``path`` by their names."""
+        silent = (replace(rule, severity=Severity.OFF) for rule in (rules.MISSING_TAGS, rules.MISSING_RETRIES))
         return frozenset(rule.id for rule in silent if self.has(rule, path))
 
 
