@@ -364,6 +364,8 @@ def test_a_site_that_switched_catchup_off_by_default_is_not_told(tmp_path: Path)
         ("@daily", "2026-01-01T00:00:00Z", SOURCE, False),
         (None, None, SOURCE, False),
         ("Asset", None, SOURCE, False),
+        ("Partitioned Asset", None, SOURCE, False),
+        ("PartitionedAtRuntime", None, SOURCE, False),
         ("@daily", None, SOURCE + b'    BashOperator(task_id="x", start_date=START)\n', False),
         ("@daily", None, b'from elsewhere import make\nx = make("daily")\n', False),
     ],

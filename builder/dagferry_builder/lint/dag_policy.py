@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 SHOWN: Final = 5
 """The most tasks that one finding names."""
 DEFAULT_OWNER: Final = "airflow"
-_NEVER: Final = frozenset({"", "None"})
-_BY_ASSETS: Final = frozenset({"Asset", "Dataset"})
+_NEVER: Final = frozenset({"", "None", "PartitionedAtRuntime"})
+_BY_ASSETS: Final = frozenset({"Asset", "Dataset", "Partitioned Asset"})
 _NO_INTERVALS: Final = frozenset({"@once", "@continuous"})
 """What Airflow calls schedules that never run, that wait for others' data, and that have no intervals to catch up."""
 _EMPTY: Final = frozenset({"EmptyOperator", "DummyOperator"})
