@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from dagferry_schemas.errors import Forbidden
 
+from .keys import is_key
 from .retrying import NotDone
 from .store import Exists, Superseded
 
@@ -52,3 +53,9 @@ def busy(what: str, said: str) -> NotDone:
 def without_folders(names: Iterable[str]) -> list[str]:
     """``names`` without what a cloud's console calls a folder: an empty object whose name ends in a slash."""
     return [name for name in names if not name.endswith("/")]
+
+
+def last_parts(prefixes: Iterable[str]) -> list[str]:
+    """The folder's own name in each of ``prefixes``, which end in a slash; without what is no component of a key."""
+    names = (prefix[:-1].rpartition("/")[2] for prefix in prefixes)
+    return [name for name in names if is_key(name)]

@@ -32,7 +32,7 @@ from .gcs_refusals import Refusals
 from .keys import require_key, require_prefix
 from .retrying import NotDone, Passing, attempt
 from .section import Section
-from .store import CHUNK, LOOK_AT_THE_WRITER, Missing, Stored, TooLarge
+from .store import CHUNK, LOOK_AT_THE_WRITER, TOP, Missing, Stored, TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,25 +196,38 @@ class GcsStore:
     def names(self, prefix: str) -> Iterator[str]:
         """The keys that begin with ``prefix``."""
         require_prefix(prefix)
-        page, after = attempt(lambda: self._page(prefix, None), again_after=Passing)
-        yield from page
-        while after is not None:
-            page, after = attempt(partial(self._page, prefix, after), again_after=Passing)
-            yield from page
-
-    def _page(self, prefix: str, after: str | None) -> tuple[list[str], str | None]:
         cut = len(self._address.prefix)
-        with self._telling("list", prefix):
+        for names, _ in self._listed(prefix, fields="items(name),nextPageToken"):
+            yield from bucket.without_folders(name[cut:] for name in names)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """What stands between ``prefix`` and the next ``/``."""
+        if prefix:
+            require_prefix(prefix)
+        for _, folders in self._listed(prefix, fields="prefixes,nextPageToken", delimiter="/"):
+            yield from bucket.last_parts(folders)
+
+    def _listed(self, prefix: str, **options: str) -> Iterator[tuple[list[str], set[str]]]:
+        """The names of objects and the common prefixes, page by page."""
+        after: str | None = None
+        while True:
+            names, folders, after = attempt(partial(self._page, prefix, after, options), again_after=Passing)
+            yield names, folders
+            if after is None:
+                return
+
+    def _page(self, prefix: str, after: str | None, options: dict[str, str]) -> tuple[list[str], set[str], str | None]:
+        with self._telling("list", prefix or TOP):
             found = self._client.list_blobs(
                 self._address.bucket,
                 prefix=self._address.prefix + prefix,
                 page_token=after,
-                fields="items(name),nextPageToken",
                 retry=None,
                 timeout=_timeout(),
+                **options,
             )
-            names = [blob.name[cut:] for blob in next(found.pages, ())]
-            return bucket.without_folders(names), found.next_page_token
+            names = [blob.name for blob in next(found.pages, ())]
+            return names, set(found.prefixes), found.next_page_token
 
     def delete(self, key: str) -> None:
         """Remove the object; no error if there is none."""

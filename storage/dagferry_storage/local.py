@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from dagferry_schemas.errors import DeliveryFailed, Forbidden, MachineFault
 
 from .keys import require_key, require_prefix
-from .store import CHUNK, LOOK_AT_THE_WRITER, Absent, Exists, Missing, Stored, Superseded, TooLarge
+from .store import CHUNK, LOOK_AT_THE_WRITER, TOP, Absent, Exists, Missing, Stored, Superseded, TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,6 +133,17 @@ class LocalStore:
         with self._telling("list", prefix):
             self._require_root()
         return self._walk(folder, prefix)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """What stands between ``prefix`` (empty, or ending in ``/``) and the next ``/`` in keys that begin with it."""
+        folder = self._root
+        if prefix:
+            require_prefix(prefix)
+            folder = self._path(prefix[:-1])
+        with self._telling("list", prefix or TOP):
+            self._require_root()
+            _, found = _contents(folder)
+        return iter(found)
 
     def delete(self, key: str) -> None:
         """Remove the object; no error if there is none."""

@@ -71,6 +71,10 @@ class MeteredStore:
         """As the store behind."""
         return self._store.names(prefix)
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """As the store behind."""
+        return self._store.folders(prefix)
+
     def delete(self, key: str) -> None:
         """As the store behind."""
         self._store.delete(key)

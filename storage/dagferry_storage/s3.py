@@ -24,7 +24,7 @@ from .s3_connection import Connection
 from .s3_parts import Parts
 from .s3_refusals import Refusals
 from .section import Section
-from .store import CHUNK, LOOK_AT_THE_WRITER, Missing, Stored, TooLarge
+from .store import CHUNK, LOOK_AT_THE_WRITER, TOP, Missing, Stored, TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,20 +179,30 @@ class S3Store:
     def names(self, prefix: str) -> Iterator[str]:
         """The keys that begin with ``prefix``."""
         require_prefix(prefix)
+        cut = len(self._address.prefix)
+        for found in self._listed(prefix):
+            yield from bucket.without_folders(one["Key"][cut:] for one in found.get("Contents", ()))
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """What stands between ``prefix`` and the next ``/``."""
+        if prefix:
+            require_prefix(prefix)
+        for found in self._listed(prefix, Delimiter="/"):
+            yield from bucket.last_parts(one["Prefix"] for one in found.get("CommonPrefixes", ()))
+
+    def _listed(self, prefix: str, **options: str) -> Iterator[dict[str, Any]]:
         after: dict[str, str] | None = {}
         while after is not None:
-            page, after = attempt(partial(self._page, prefix, after), again_after=Passing)
-            yield from page
+            found = attempt(partial(self._page, prefix, options | after), again_after=Passing)
+            yield found
+            after = {"ContinuationToken": found["NextContinuationToken"]} if found.get("IsTruncated") else None
 
-    def _page(self, prefix: str, after: dict[str, str]) -> tuple[list[str], dict[str, str] | None]:
-        cut = len(self._address.prefix)
-        with self._telling("list", prefix):
-            found = self._client.list_objects_v2(
-                Bucket=self._address.bucket, Prefix=self._address.prefix + prefix, **after
+    def _page(self, prefix: str, options: dict[str, str]) -> dict[str, Any]:
+        with self._telling("list", prefix or TOP):
+            found: dict[str, Any] = self._client.list_objects_v2(
+                Bucket=self._address.bucket, Prefix=self._address.prefix + prefix, **options
             )
-        names = [one["Key"][cut:] for one in found.get("Contents", ())]
-        following = {"ContinuationToken": found["NextContinuationToken"]} if found.get("IsTruncated") else None
-        return bucket.without_folders(names), following
+        return found
 
     def delete(self, key: str) -> None:
         """Remove the object; no error if there is none."""

@@ -31,6 +31,8 @@ LOOK_AT_THE_WRITER: Final = "objects of dagferry are smaller than that; look at 
 """What to do next after `TooLarge`."""
 CHUNK: Final = 1024 * 1024
 """Bytes; the most that `Store.stream` yields at once."""
+TOP: Final = "the top of the store"
+"""What messages call the empty prefix of `Store.folders`."""
 
 
 class Missing(BadData):
@@ -122,6 +124,14 @@ class Store(Protocol):
 
     def names(self, prefix: str) -> Iterator[str]:
         """The keys that begin with ``prefix`` (which ends in ``/``), in no particular order; none if there are none."""
+        ...
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """What stands between ``prefix`` and the next ``/`` in keys that begin with it, each once, in no order.
+
+        It costs by folders, not by the keys below them. ``prefix`` ends in ``/``, or is empty for the top of the store.
+        A folder from which all objects were deleted may still be told.
+        """
         ...
 
     def delete(self, key: str) -> None:

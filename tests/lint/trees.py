@@ -1,4 +1,4 @@
-"""A tree on disk for the sources of lint, from a table of files."""
+"""Trees to lint, from a dict."""
 
 from __future__ import annotations
 
@@ -13,16 +13,13 @@ if TYPE_CHECKING:
 
 
 def tree(tmp_path: Path, files: Mapping[str, bytes]) -> Checkout:
-    """``files`` in a folder below ``tmp_path``; each comes from the same path in the repository."""
-    folder = (tmp_path / "dags").resolve()
-    for path, content in files.items():
+    """A checkout of ``files``, which are below ``dags/`` in the repository."""
+    folder = tmp_path / "dags"
+    for path, body in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
-    folder.mkdir(exist_ok=True)
-    return Checkout(
-        folder,
-        {
-            path: CheckoutFile(path, path, hashlib.sha1(content, usedforsecurity=False).hexdigest(), len(content))
-            for path, content in sorted(files.items())
-        },
-    )
+        (folder / path).write_bytes(body)
+    found = {
+        path: CheckoutFile(path, f"dags/{path}", hashlib.sha1(body).hexdigest(), len(body))
+        for path, body in sorted(files.items())
+    }
+    return Checkout(folder, found)

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from dagferry_builder.lint.live import Others
 from dagferry_storage.gcs import GcsAddress, GcsStore
 from tests.e2e.harness import BUNDLE
 from tests.policies.files import FOLDER, PAGE, PARTS, Place
 from tests.policies.jobs import OTHER, Call, Identity, Site, check_refused
+from tests.policies.neighbours import others
 from tests.policies.rights import GET, PUT, REPLACED, RIGHTS
 from tests.storage import servers
 from tests.storage.gcs_rights import Rights
@@ -172,6 +174,26 @@ def test_the_agent_pulls_what_is_live_and_a_version_by_its_name(people: dict[str
     live, named, doctor = site.do(people["agent"], site.job("agent", CHANNEL))
     assert doctor.document["ok"]
     assert live.document["version"] == named.document["version"] == site.versions[1]
+
+
+def test_a_linter_looks_into_other_bundles_and_a_builder_may_not(
+    gcs: GuardedGcs, people: dict[str, Identity], site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linter, version = gcs.part("linter", PLACE), site.versions[1]
+    seen = others(monkeypatch, linter, site.store_url, CHANNEL)
+    assert seen.unseen == () or f"bundle {BUNDLE!r} ({version} has no list of its DAGs" in seen.unseen[0]
+    assert len(seen.owned) + len(seen.unseen) == 1
+    (refused,) = others(monkeypatch, people["builder"], site.store_url, CHANNEL).unseen
+    assert refused.startswith(f"bundle {BUNDLE!r} (")
+    (refused,) = others(monkeypatch, people["agent"], site.store_url, CHANNEL).unseen
+    assert "the bundles cannot be listed" in refused
+
+
+def test_a_bundle_without_the_channel_is_no_refusal_to_a_linter(
+    gcs: GuardedGcs, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linter = gcs.part("linter", Place(servers.BUCKET, PREFIX, BUNDLE, "no-such-channel"))
+    assert others(monkeypatch, linter, site.store_url, "no-such-channel") == Others()
 
 
 def test_ship_is_builder_and_promoter_together(gcs: GuardedGcs, site: Site, there: Place) -> None:

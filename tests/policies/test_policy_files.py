@@ -58,6 +58,18 @@ def test_nobody_may_list_beyond_the_bundle(part: str) -> None:
     assert [prefix for prefix, may in listing.items() if may] == ([] if part == "agent" else ["own"])
 
 
+def test_a_linter_sees_what_is_live_on_its_channel_in_all_bundles_and_nothing_else() -> None:
+    policies = [PLACE.s3("linter")]
+    keys = [key for key, _ in RIGHTS] + [layout.report("other", "v1.0"), layout.head("other", "staging")]
+    may = {key for key in keys if permitted(policies, Request(GET, arn(key)))}
+    reports = {layout.report(bundle, "v1.0") for bundle in ("etl", "other")}
+    assert may == {layout.head(bundle, "prod") for bundle in ("etl", "other")} | reports
+    assert not any(permitted(policies, Request(action, arn(key))) for key in keys for action in (PUT, DELETE))
+    for prefix, seen in {"team/dags/": True, "team/dags/other/": True, "team/": False, "": False}.items():
+        listing = Request("s3:ListBucket", "arn:aws:s3:::bucket", {"s3:prefix": prefix})
+        assert permitted(policies, listing) is seen, prefix
+
+
 def written(key: str, *, parts: str = "", https: str = "true", **headers: str) -> bool:
     """Whether the bucket's policy lets a write pass, by someone who may do everything."""
     keys = {"s3:ObjectCreationOperation": "false" if parts else "true", "aws:SecureTransport": https}
@@ -145,11 +157,11 @@ def test_every_file_is_in_a_command_of_the_page_that_can_be_run(tmp_path: Path) 
         (tmp_path / program).write_text('#!/bin/sh\nprintf "%s\\n" "$*" >> told\n')
         (tmp_path / program).chmod(0o755)
     for block in [*blocks("aws "), *blocks("gcloud iam"), *blocks("grant ")]:
-        run_block(block, tmp_path, BUILDER="b@x", PROMOTER="p@x", AGENT="a@x")
+        run_block(block, tmp_path, BUILDER="b@x", PROMOTER="p@x", AGENT="a@x", LINTER="l@x")
     told = (tmp_path / "told").read_text(encoding="utf-8")
     named = re.findall(r"(?:file://|=)policies/(\S+)", told)
     assert sorted(named) == [file.name for file in [*GCS_FILES, *S3_FILES]]
     granted = [line for line in told.splitlines() if "add-iam-policy-binding" in line]
-    assert len(granted) == 9
+    assert len(granted) == 11
     assert all(("--condition=None" in line) is ("dagferryList" in line) for line in granted)
     assert all(line.count("--condition") == 1 for line in granted)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.exceptions import ClientError
 
+from dagferry_builder.lint.live import Others
 from dagferry_schemas import layout
 from tests.e2e.harness import BUNDLE
 from tests.policies.files import PARTS, Place, listed, without
 from tests.policies.guarded_s3 import GuardedS3, guarded_s3
 from tests.policies.jobs import OTHER, Call, Site, check_refused
+from tests.policies.neighbours import others
 from tests.storage import servers
 
 if TYPE_CHECKING:
@@ -72,6 +74,26 @@ def test_the_builder_publishes_and_leaves_no_probe_behind(
     first, again, *_ = site.do(people["builder"], site.job("builder", CHANNEL))
     assert (first.document["created"], again.document["created"]) == (True, False)
     assert probes(s3) == []
+
+
+def test_a_linter_looks_into_other_bundles_and_a_builder_may_not(
+    s3: GuardedS3, people: dict[str, Identity], site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linter, version = s3.user(PLACE.s3("linter")), site.versions[1]
+    seen = others(monkeypatch, linter, site.store_url, CHANNEL)
+    assert seen.unseen == () or f"bundle {BUNDLE!r} ({version} has no list of its DAGs" in seen.unseen[0]
+    assert len(seen.owned) + len(seen.unseen) == 1
+    for part in PARTS:
+        (refused,) = others(monkeypatch, people[part], site.store_url, CHANNEL).unseen
+        assert "the bundles cannot be listed" in refused
+        assert people[part].name in refused
+
+
+def test_a_bundle_without_the_channel_is_no_refusal_to_a_linter(
+    s3: GuardedS3, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linter = s3.user(Place(servers.BUCKET, PREFIX, BUNDLE, "no-such-channel").s3("linter"))
+    assert others(monkeypatch, linter, site.store_url, "no-such-channel") == Others()
 
 
 def test_the_promoter_moves_a_channel_that_is_new(s3: GuardedS3, site: Site, there: Place) -> None:

@@ -194,6 +194,18 @@ def names_are_exactly_the_keys_below_a_prefix(store: Store) -> None:
     assert list(store.names("nothing/")) == []
 
 
+def folders_are_the_next_parts_of_the_keys_below_a_prefix(store: Store) -> None:
+    for key in ("a/1", "a/b/2", "a/b/c/3", "a/d/4", "ab/5", "a.b/6"):
+        store.create(key, b"x")
+    assert sorted(store.folders("")) == ["a", "a.b", "ab"]
+    assert sorted(store.folders("a/")) == ["b", "d"]
+    assert list(store.folders("a/b/")) == ["c"]
+    assert list(store.folders("ab/")) == []
+    assert list(store.folders("nothing/")) == []
+    with pytest.raises(ValueError, match="ends in '/'"):
+        list(store.folders("a"))
+
+
 def delete_removes_one_object_and_may_be_repeated(store: Store) -> None:
     token = store.create("a/object", b"one")
     store.create("a/other", b"two")
@@ -290,6 +302,7 @@ PROMISES: tuple[Callable[[Store], None], ...] = (
     modified_tells_when_the_present_state_was_written,
     the_identity_is_told_without_the_store,
     names_are_exactly_the_keys_below_a_prefix,
+    folders_are_the_next_parts_of_the_keys_below_a_prefix,
     delete_removes_one_object_and_may_be_repeated,
     threads_may_share_one_store,
     errors_say_where_what_and_what_next,

@@ -1,8 +1,9 @@
 """Who may do what on our server of Google Cloud Storage: the part of Google's rules that ``ci/policies`` makes use of.
 
 A binding gives permissions, everywhere or where its condition holds. A condition is any number of tests of
-``resource.name`` (``==`` or ``startsWith``) joined by ``||``; anything else is an error, never a silent yes. An object
-is called ``projects/_/buckets/BUCKET/objects/NAME``, a bucket ``projects/_/buckets/BUCKET``.
+``resource.name`` (``==``, ``startsWith``, ``endsWith``) joined by ``&&``, which binds tighter, and ``||``; anything
+else is an error, never a silent yes. An object is called ``projects/_/buckets/BUCKET/objects/NAME``, a bucket
+``projects/_/buckets/BUCKET``.
 
 What a method needs is Google's table "IAM permissions for JSON methods". Where Google leaves something open, this is
 the stricter reading: rights are looked at before conditions of the request, so that to create what is there already
@@ -15,7 +16,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-_TERM = re.compile(r'resource\.name(?: == "([^"]+)"|\.startsWith\("([^"]+)"\))')
+_TERM = re.compile(r'resource\.name(?: == "([^"]+)"|\.(startsWith|endsWith)\("([^"]+)"\))')
 
 
 class Denied(Exception):
@@ -35,13 +36,18 @@ class Binding:
 
 
 def _holds(condition: str, resource: str) -> bool:
-    found = False
-    for term in condition.strip().split(" || "):
-        test = _TERM.fullmatch(term)
-        if test is None:
-            raise ValueError(f"the condition {term!r} is not known here")
-        found |= resource == test[1] if test[1] else resource.startswith(test[2])
-    return found
+    ways = [[_passes(term, resource) for term in way.split(" && ")] for way in condition.strip().split(" || ")]
+    return any(all(way) for way in ways)
+
+
+def _passes(term: str, resource: str) -> bool:
+    test = _TERM.fullmatch(term)
+    if test is None:
+        raise ValueError(f"the condition {term!r} is not known here")
+    equal, kind, part = test.groups()
+    if equal:
+        return resource == str(equal)
+    return resource.startswith(part) if kind == "startsWith" else resource.endswith(part)
 
 
 @dataclass(frozen=True)

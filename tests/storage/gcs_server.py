@@ -30,6 +30,12 @@ PAGE = 100
 _NO_BUCKET = "The specified bucket does not exist."
 
 
+def _up_to(delimiter: str | None, name: str, start: int) -> str:
+    """``name`` up to and with the first delimiter at or after ``start``: what a list with a delimiter shows of it."""
+    found = name.find(delimiter, start) if delimiter else -1
+    return name if found < 0 else name[: found + 1]
+
+
 @dataclass(frozen=True)
 class _Object:
     body: bytes
@@ -239,11 +245,18 @@ class Handler(BaseHTTPRequestHandler):
             return sorted(self.buckets.objects(bucket))
 
     def _listed(self, bucket: str, query: dict[str, str]) -> dict[str, Any]:
-        after = query.get("pageToken", "")
-        names = [name for name in self._all(bucket) if name.startswith(query.get("prefix", "")) and name > after]
-        page = names[:PAGE]
-        listed: dict[str, Any] = {"kind": "storage#objects", "items": [{"name": name} for name in page]}
-        return listed | ({"nextPageToken": page[-1]} if len(names) > PAGE else {})
+        prefix, after, delimiter = query.get("prefix", ""), query.get("pageToken", ""), query.get("delimiter")
+        below = [name for name in self._all(bucket) if name.startswith(prefix)]
+        entries = sorted({_up_to(delimiter, name, len(prefix)) for name in below})
+        rest = [entry for entry in entries if entry > after]
+        page = rest[:PAGE]
+        folders = [entry for entry in page if delimiter and entry.endswith(delimiter)]
+        listed: dict[str, Any] = {
+            "kind": "storage#objects",
+            "items": [{"name": entry} for entry in page if entry not in folders],
+            "prefixes": folders,
+        }
+        return listed | ({"nextPageToken": page[-1]} if len(rest) > PAGE else {})
 
     def _say(self, words: dict[str, Any]) -> None:
         self._send(200, json.dumps(words).encode())

@@ -104,6 +104,14 @@ def test_names_come_in_pages_and_without_folders(address: GcsAddress) -> None:
     assert sorted(store.names("a/")) == sorted(keys)
 
 
+def test_folders_come_in_pages_and_cost_by_folders(address: GcsAddress) -> None:
+    store = GcsStore(address)
+    keys = [f"{folder}/{number}" for folder in range(gcs_server.PAGE + 1) for number in range(2)]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda key: store.create(key, b""), keys))
+    assert sorted(store.folders(""), key=int) == [str(folder) for folder in range(gcs_server.PAGE + 1)]
+
+
 def test_a_read_is_one_request(store: GcsStore, proxy: Proxy) -> None:
     token = store.read("a/there", limit=LIMIT).token
     assert store.read_if_changed("a/there", token, limit=LIMIT) is None
@@ -360,6 +368,7 @@ def each_method_of(store: GcsStore, token: str = "1") -> dict[str, Callable[[], 
         "create_large": lambda: store.create("a/b", io.BytesIO(bytes(gcs.PART + 1))),
         "replace": lambda: store.replace("a/b", b"x", token),
         "names": lambda: list(store.names("a/")),
+        "folders": lambda: list(store.folders("")),
         "delete": lambda: store.delete("a/b"),
     }
 

@@ -59,12 +59,15 @@ def every_call(store: LocalStore) -> dict[str, Callable[[], object]]:
         "modified": lambda: store.modified("a/object"),
         "stream": stream,
         "names": lambda: list(store.names("a/")),
+        "folders": lambda: list(store.folders("")),
         "replace": lambda: store.replace("a/object", b"x", "token"),
         "delete": lambda: store.delete("a/object"),
     }
 
 
-@pytest.mark.parametrize("call", ["read", "read_if_changed", "modified", "stream", "names", "replace", "delete"])
+@pytest.mark.parametrize(
+    "call", ["read", "read_if_changed", "modified", "stream", "names", "folders", "replace", "delete"]
+)
 def test_a_root_that_does_not_exist_is_an_outage_and_not_an_empty_store(store: LocalStore, call: str) -> None:
     with pytest.raises(DeliveryFailed, match="does not exist") as caught:
         every_call(store)[call]()
@@ -84,6 +87,7 @@ def test_keys_that_leave_the_root_or_name_the_stores_own_files_are_refused(store
         lambda: store.replace(key, b"x", "token"),
         lambda: store.delete(key),
         lambda: store.names(f"{key}/"),
+        lambda: store.folders(f"{key}/"),
     )
     for call in calls:
         with pytest.raises(ValueError, match="not a key"):
@@ -115,6 +119,7 @@ def test_a_lock_or_a_forgotten_temporary_file_is_not_an_object(store: LocalStore
     (tmp_path / "store/a/.hidden/object").write_bytes(b"x")
     assert (tmp_path / "store/a/.lock").exists()
     assert list(store.names("a/")) == ["a/object"]
+    assert list(store.folders("a/")) == []
 
 
 def test_links_are_not_listed_and_their_loops_not_followed(store: LocalStore, tmp_path: Path) -> None:

@@ -215,6 +215,7 @@ def test_a_missing_bucket(endpoint: str) -> None:
         lambda: store.replace("a/b", b"x", '"0"'),
         lambda: store.modified("a/b"),
         lambda: list(store.names("a/")),
+        lambda: list(store.folders("")),
         lambda: store.delete("a/b"),
     )
     for call in calls:
@@ -371,6 +372,8 @@ def test_a_folder_of_amazons_console_is_no_object(store: S3Store) -> None:
     prefix = store._address.prefix
     store._client.put_object(Bucket=servers.BUCKET, Key=f"{prefix}a/folder/", Body=b"")
     assert list(store.names("a/")) == ["a/object"]
+    store._client.put_object(Bucket=servers.BUCKET, Key=f"{prefix}/stray", Body=b"")
+    assert list(store.folders("")) == ["a"], "a component without a name is none of a key"
 
 
 def test_the_probe_passes(store: S3Store) -> None:

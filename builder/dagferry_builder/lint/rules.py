@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import airflow_rules, baseline, files, python_rules, secrets, suppressions
+from . import airflow_rules, baseline, files, live, policy, python_rules, secrets, suppressions
 
 RULES: Final = {
     rule.id: rule
@@ -13,6 +13,8 @@ RULES: Final = {
         secrets.RULES,
         python_rules.RULES,
         airflow_rules.RULES,
+        policy.RULES,
+        live.RULES,
         suppressions.RULES,
         baseline.RULES,
     )
