@@ -1,36 +1,28 @@
-import ctypes
+import os
 from datetime import datetime, timedelta
 
 try:
-    from airflow.sdk import DAG, task
+    from airflow.sdk import DAG
 except ImportError:
     from airflow import DAG
-    from airflow.decorators import task
+try:
+    from airflow.providers.standard.operators.bash import BashOperator
+except ImportError:
+    from airflow.operators.bash import BashOperator
 
+WORKERS = 4
 DEFAULT_ARGS = {
     "owner": "vision",
     "retries": 2,
     "execution_timeout": timedelta(minutes=30),
 }
 
-
-def native_length(address):
-    return len(ctypes.string_at(address))
-
-
-LENGTH = native_length(ctypes.c_char_p(b"frames"))
-
 with DAG(
-    "frame_index",
+    "frame_export",
     schedule="@daily",
     start_date=datetime(2025, 1, 1),
     catchup=False,
     default_args=DEFAULT_ARGS,
     tags=["vision"],
 ):
-
-    @task
-    def index():
-        return LENGTH
-
-    index()
+    BashOperator(task_id="export", bash_command=f"frames export --workers {min(WORKERS, os.cpu_count() or 1)}")

@@ -20,8 +20,10 @@ class Window:
     def __init__(self, days):
         self.days = days
 
-    def __str__(self):
-        return f"{self.days} days"
+    def __repr__(self):
+        return f"Window({self.days})"
+
+    __str__ = __repr__
 
 
 def load(window):

@@ -1,7 +1,7 @@
 from datetime import timedelta
 
-from airflow import DAG
-from airflow.operators.bash import BashOperator
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG
 
 DEFAULT_ARGS = {
     "owner": "retail",
