@@ -1,0 +1,3 @@
+"""Rates of the tariff."""
+
+RATES = {"basic": 7, "plus": 12}

@@ -1,0 +1,20 @@
+from datetime import datetime, timedelta
+
+from airflow import DAG
+from airflow.operators.bash import BashOperator
+
+DEFAULT_ARGS = {
+    "owner": "marketing",
+    "retries": 2,
+    "execution_timeout": timedelta(minutes=30),
+}
+
+with DAG(
+    "referral_links",
+    schedule="@daily",
+    start_date=datetime(2025, 6, 1),
+    catchup=False,
+    default_args=DEFAULT_ARGS,
+    tags=["referrals"],
+):
+    BashOperator(task_id="check", bash_command="referrals check")

@@ -1,0 +1,1 @@
+WHERE active AND day = '{{ ds }}'

@@ -1,0 +1,3 @@
+INSERT INTO mart.margins
+SELECT item, price - cost FROM raw.prices
+{% include "sql/active.sql" %};

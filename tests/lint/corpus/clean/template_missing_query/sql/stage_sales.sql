@@ -1,0 +1,1 @@
+INSERT INTO stage.sales SELECT * FROM raw.sales WHERE day = '{{ ds }}';

@@ -1,0 +1,28 @@
+from datetime import datetime, timedelta
+
+try:
+    from airflow.sdk import DAG
+except ImportError:
+    from airflow import DAG
+try:
+    from airflow.providers.standard.operators.bash import BashOperator
+except ImportError:
+    from airflow.operators.bash import BashOperator
+
+DEFAULT_ARGS = {
+    "owner": "logistics",
+    "email": ["duty@logistics.example.com"],
+    "email_on_failure": True,
+    "retries": 2,
+    "execution_timeout": timedelta(minutes=30),
+}
+
+with DAG(
+    "pallet_counts",
+    schedule="@daily",
+    start_date=datetime(2025, 1, 1),
+    catchup=False,
+    default_args=DEFAULT_ARGS,
+    tags=["pallets"],
+):
+    BashOperator(task_id="count", bash_command="pallets count")

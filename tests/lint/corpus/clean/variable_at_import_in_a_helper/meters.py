@@ -1,0 +1,5 @@
+"""The sites that have meters."""
+
+
+def sites():
+    return ["leeds", "york"]

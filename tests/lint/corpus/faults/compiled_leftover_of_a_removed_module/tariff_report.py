@@ -1,0 +1,26 @@
+from datetime import datetime, timedelta
+
+try:
+    from airflow.sdk import DAG
+except ImportError:
+    from airflow import DAG
+try:
+    from airflow.providers.standard.operators.bash import BashOperator
+except ImportError:
+    from airflow.operators.bash import BashOperator
+
+DEFAULT_ARGS = {
+    "owner": "billing",
+    "retries": 2,
+    "execution_timeout": timedelta(minutes=30),
+}
+
+with DAG(
+    "tariff_report",
+    schedule="0 5 * * 1",
+    start_date=datetime(2025, 1, 6),
+    catchup=False,
+    default_args=DEFAULT_ARGS,
+    tags=["billing"],
+):
+    BashOperator(task_id="report", bash_command="tariffs report --week {{ ds }}")

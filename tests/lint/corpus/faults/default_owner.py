@@ -1,0 +1,25 @@
+from datetime import datetime, timedelta
+
+try:
+    from airflow.sdk import DAG
+except ImportError:
+    from airflow import DAG
+try:
+    from airflow.providers.standard.operators.bash import BashOperator
+except ImportError:
+    from airflow.operators.bash import BashOperator
+
+DEFAULT_ARGS = {
+    "retries": 2,
+    "execution_timeout": timedelta(minutes=30),
+}
+
+with DAG(
+    "truck_positions",
+    schedule="*/20 * * * *",
+    start_date=datetime(2025, 1, 1),
+    catchup=False,
+    default_args=DEFAULT_ARGS,
+    tags=["trucks"],
+):
+    BashOperator(task_id="positions", bash_command="trucks positions")

@@ -1,0 +1,34 @@
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:
+    from airflow import DAG
+    from airflow.decorators import task
+
+READY = Path("/var/spool/nightly/export.ready")
+while not READY.exists():
+    time.sleep(1)
+
+DEFAULT_ARGS = {
+    "owner": "exports",
+    "retries": 2,
+    "execution_timeout": timedelta(minutes=30),
+}
+
+with DAG(
+    "after_export",
+    schedule="@daily",
+    start_date=datetime(2025, 1, 1),
+    catchup=False,
+    default_args=DEFAULT_ARGS,
+    tags=["exports"],
+):
+
+    @task
+    def load():
+        return READY.read_text()
+
+    load()

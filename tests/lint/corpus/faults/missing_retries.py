@@ -1,0 +1,28 @@
+from datetime import datetime, timedelta
+
+try:
+    from airflow.sdk import DAG
+except ImportError:
+    from airflow import DAG
+try:
+    from airflow.providers.standard.operators.bash import BashOperator
+except ImportError:
+    from airflow.operators.bash import BashOperator
+
+DEFAULT_ARGS = {
+    "owner": "crm",
+    "retries": 2,
+    "execution_timeout": timedelta(minutes=30),
+}
+
+with DAG(
+    "lead_import",
+    schedule="@hourly",
+    start_date=datetime(2025, 1, 1),
+    catchup=False,
+    default_args=DEFAULT_ARGS,
+    tags=["crm"],
+):
+    fetch = BashOperator(task_id="fetch", bash_command="leads fetch")
+    store = BashOperator(task_id="store", bash_command="leads store", retries=0)
+    fetch >> store

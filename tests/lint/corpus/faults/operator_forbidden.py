@@ -1,0 +1,26 @@
+from datetime import datetime, timedelta
+
+try:
+    from airflow.sdk import DAG
+except ImportError:
+    from airflow import DAG
+try:
+    from airflow.providers.standard.operators.bash import BashOperator
+except ImportError:
+    from airflow.operators.bash import BashOperator
+
+DEFAULT_ARGS = {
+    "owner": "security",
+    "retries": 2,
+    "execution_timeout": timedelta(minutes=30),
+}
+
+with DAG(
+    "key_rotation",
+    schedule="@monthly",
+    start_date=datetime(2025, 1, 1),
+    catchup=False,
+    default_args=DEFAULT_ARGS,
+    tags=["security"],
+):
+    BashOperator(task_id="rotate", bash_command="keys rotate")
