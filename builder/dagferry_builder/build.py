@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .attributes import Unconverted
     from .config import Bundle
     from .git import Repository
+    from .lint.result import Result
     from .selection import LeftOut
     from .versioning import Named
 
@@ -46,9 +47,9 @@ class Artifact:
     unconverted: tuple[Unconverted, ...]
     seconds: float
 
-    def offer(self, started: str) -> Offer:
-        """What there is to publish."""
-        return Offer(self.version, self.packed.files, self.report(started))
+    def offer(self, started: str, checked: Result | None = None) -> Offer:
+        """What there is to publish; ``checked`` is what lint came to, None if it was left out."""
+        return Offer(self.version, self.packed.files, self.report(started, checked))
 
     def facts(self) -> dict[str, Any]:
         """The JSON form of what was built, without paths."""
@@ -63,15 +64,17 @@ class Artifact:
             "seconds": round(self.seconds, 3),
         }
 
-    def report(self, started: str) -> bytes:
+    def report(self, started: str, checked: Result | None) -> bytes:
         """The report: what was observed while it was built; no digest that delivery depends on covers it."""
         return fields.dump(
             {
                 "format": 1,
                 "bundle": self.version.bundle,
                 "version": self.version.version,
-                "lint": None,
-                "dags": None,
+                "lint": checked.to_dict() if checked else None,
+                "dags": [dag.to_dict() for dag in checked.inventory]
+                if checked and checked.inventory is not None
+                else None,
                 "left_out": [asdict(one) for one in self.left_out],
                 "unconverted": [asdict(one) for one in self.unconverted],
                 "built": {"at": started, "seconds": round(self.seconds, 3)},

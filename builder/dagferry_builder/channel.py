@@ -71,7 +71,7 @@ class Channel:
     ) -> None:
         self._store = store
         self._bundle = bundle
-        self._name = name
+        self.name = name
         self._actor = actor
         self._clock = clock
         self._dry_run = dry_run
@@ -92,7 +92,7 @@ class Channel:
         if head is None:
             known = ", ".join(catalog.channel_names(self._store, self._bundle)) or "none yet"
             raise Unknown(
-                f"bundle {self._bundle!r} has no channel {self._name!r} in {self._store.url}",
+                f"bundle {self._bundle!r} has no channel {self.name!r} in {self._store.url}",
                 f"channels: {known}. The first `dagferry promote` makes a channel",
                 code="unknown_channel",
             )
@@ -104,7 +104,7 @@ class Channel:
 
     def records(self, *, most: int | None = None) -> list[Record]:
         """The records, oldest first."""
-        return history.read(self._store, self._bundle, self._name, self.existing_head().trusted, most=most)
+        return history.read(self._store, self._bundle, self.name, self.existing_head().trusted, most=most)
 
     def promote(
         self, chosen: Published, *, reason: str = "", allow_older: bool = False, repository: Repository | None = None
@@ -128,9 +128,9 @@ class Channel:
         live, hold = head.record.live, head.record.hold
         if hold is not None:
             raise Held(
-                f"channel {self._name!r} is held by {hold.by} since {hold.since}: {hold.reason or 'no reason given'}; "
+                f"channel {self.name!r} is held by {hold.by} since {hold.since}: {hold.reason or 'no reason given'}; "
                 f"{live.version} stays live",
-                f"when the reason is gone: dagferry resume --channel {self._name}, then promote again",
+                f"when the reason is gone: dagferry resume --channel {self.name}, then promote again",
             )
         if allow_older:
             return
@@ -139,7 +139,7 @@ class Channel:
         if objection is not None:
             who = f"generation {head.record.generation}, {head.record.action} by {head.record.actor}"
             raise Conflict(
-                f"channel {self._name!r}: {objection} ({who}); nothing was changed",
+                f"channel {self.name!r}: {objection} ({who}); nothing was changed",
                 "if that is what you want: --allow-older, or dagferry rollback --to VERSION",
                 code="older_commit",
             )
@@ -156,21 +156,21 @@ class Channel:
         live = head.record.live
         if from_version is not None and live.version != from_version:
             raise Conflict(
-                f"channel {self._name!r}: {live.version} is live, not {from_version}; nothing was changed",
-                f"look at `dagferry log --channel {self._name}` and decide again",
+                f"channel {self.name!r}: {live.version} is live, not {from_version}; nothing was changed",
+                f"look at `dagferry log --channel {self.name}` and decide again",
                 code="other_version_live",
             )
-        records = history.read(self._store, self._bundle, self._name, head.trusted)
+        records = history.read(self._store, self._bundle, self.name, head.trusted)
         below = history.stack(records)[-2::-1]
         if to == live.version:
             return self._already_there(head, reason, hold)
         if to is None and history.held_by_rollback(records):
             raise Held(
-                f"channel {self._name!r} was rolled back already and is held at {live.version}; nothing was changed",
+                f"channel {self.name!r} was rolled back already and is held at {live.version}; nothing was changed",
                 f"to go further back say where to: --to VERSION. There is: {_names(below)}",
                 code="rolled_back_already",
             )
-        target = _pick(self._name, below, to)
+        target = _pick(self.name, below, to)
         return self._advance(
             head, "rollback", reason, live=target, **self._hold_fields(reason or f"rollback from {live.version}", hold)
         )
@@ -213,7 +213,7 @@ class Channel:
             **changes,
         }
         if head is None:
-            return Record(bundle=self._bundle, channel=self._name, epoch=EPOCH, generation=1, previous=None, **common)
+            return Record(bundle=self._bundle, channel=self.name, epoch=EPOCH, generation=1, previous=None, **common)
         return head.record.succeed(head=head.trusted.stored, **common)
 
 

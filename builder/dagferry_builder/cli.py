@@ -13,7 +13,7 @@ import click
 
 from dagferry_schemas import commandline
 
-from . import __version__, cli_build, cli_channel, cli_diff, cli_inspect, cli_store, config
+from . import __version__, cli_build, cli_channel, cli_diff, cli_inspect, cli_lint, cli_store, config
 
 
 class _Commands(click.Group):
@@ -40,7 +40,7 @@ def dagferry(context: click.Context) -> None:
     context.default_map = dict.fromkeys(dagferry.list_commands(context), defaults)
 
 
-for _commands in (cli_build, cli_store, cli_channel, cli_inspect, cli_diff):
+for _commands in (cli_build, cli_lint, cli_store, cli_channel, cli_inspect, cli_diff):
     for _command in _commands.COMMANDS:
         dagferry.add_command(_command)
 

@@ -18,12 +18,15 @@ from dagferry_storage.cli_progress import shown
 
 from . import options
 from .access import parse_urls
+from .cli_lint import gated
 from .site import Site, now
 
 if TYPE_CHECKING:
     from .access import Access
     from .build import Artifact
     from .channel import Channel
+    from .gate import Gate
+    from .lint.result import Result
     from .publish import Publication
 
 SHOWN_WARNINGS = 20
@@ -95,8 +98,7 @@ def _build(site: Site, rev: str, spool: BinaryIO) -> Artifact:
     from .build import build as build_artifact
 
     bundle = site.bundle(rev)
-    if rev == "HEAD" and site.repository.dirty(bundle.selection.root):
-        click.echo("note: what is not committed is not built (see `git status`)", err=True)
+    options.note_uncommitted(site, rev, "built")
     with disk.doing("building"):
         artifact = build_artifact(site.repository, bundle, rev, spool)
     _warn_of_conversions(artifact)
@@ -145,32 +147,35 @@ def _summary(artifact: Artifact) -> str:
 @options.rev
 @options.root
 @options.no_lint
+@options.linting
 @options.dry_run
 @options.placed
 def publish(
     rev: str,
     root: str | None,
     no_lint: bool,
+    gate: Gate,
     dry_run: bool,
     site: Site,
     output: str,
 ) -> None:
-    """Build a commit and put it into the store once; the same again is a no-op."""
+    """Lint and build a commit, and put it into the store once; the same again is a no-op."""
     site = replace(site, root_option=root)
-    artifact, publication = _publish(site, rev, dry_run=dry_run)
+    checked = None if no_lint else gated(gate, site, rev)
+    artifact, publication = _publish(site, rev, checked, dry_run=dry_run)
     done = ("would be " if dry_run else "") + "published" if publication.created else "is in the store already"
     result = {**_published_facts(artifact, publication), "dry_run": dry_run}
     emit(result, output, f"{_summary(artifact)}\n{done}")
 
 
-def _publish(site: Site, rev: str, *, dry_run: bool) -> tuple[Artifact, Publication]:
+def _publish(site: Site, rev: str, checked: Result | None, *, dry_run: bool) -> tuple[Artifact, Publication]:
     from .publish import publish as publish_artifact
 
     with tempfile.TemporaryFile() as spool:
         artifact = _build(site, rev, spool)
         store = site.store if dry_run else site.writable_store(artifact.version.bundle)
         store = shown(store, f"{artifact.version.bundle} {artifact.version.version}")
-        return artifact, publish_artifact(store, artifact.offer(now()), spool, dry_run=dry_run)
+        return artifact, publish_artifact(store, artifact.offer(now(), checked), spool, dry_run=dry_run)
 
 
 def _published_facts(artifact: Artifact, publication: Publication) -> dict[str, Any]:
@@ -188,6 +193,8 @@ def _published_facts(artifact: Artifact, publication: Publication) -> dict[str, 
 @options.agents(required=False)
 @options.reaching
 @options.no_lint
+@options.linting
+@options.allow_removal
 @options.option("--on-hold", type=click.Choice(["fail", "skip"]), default="fail", show_default=True,
                 help="On a held channel: fail, or publish only and succeed.")  # fmt: skip
 @options.option("--allow-older", is_flag=True, help="Promote even an older or diverged commit.")
@@ -199,6 +206,8 @@ def ship(
     access: Access,
     timeout: float,
     no_lint: bool,
+    gate: Gate,
+    allow_removal: bool,
     on_hold: str,
     allow_older: bool,
     reason: str,
@@ -206,9 +215,11 @@ def ship(
     site: Site,
     output: str,
 ) -> None:
-    """The post-merge job: publish, promote, notify, and wait until every agent serves it."""
+    """The post-merge job: lint, publish, promote, notify, and wait until every agent serves it."""
     urls = parse_urls(",".join(agents_text)) if agents_text else ()
-    artifact, publication = _publish(site, rev, dry_run=dry_run)
+    against = f"channel:{channel.name}"
+    checked = None if no_lint else gated(gate, site, rev, against=against, allow_removal=allow_removal)
+    artifact, publication = _publish(site, rev, checked, dry_run=dry_run)
     done = "published" if publication.created else "in the store already:"
     click.echo(("would be " if dry_run else "") + f"{done} {_summary(artifact)}", err=True)
     common: dict[str, Any] = {"created": publication.created, "agents": [], "dry_run": dry_run}

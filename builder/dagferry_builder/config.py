@@ -60,10 +60,14 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Config:
-    """One config file, checked. ``options`` by option name; ``bundles`` by name, roots relative to the repository."""
+    """One config file, checked. ``options`` by option name; ``bundles`` by name, roots relative to the repository.
+
+    ``lint`` is the table of that name as it stands, or None; `lint.settings` reads it.
+    """
 
     options: Mapping[str, Any] = field(default_factory=dict)
     bundles: Mapping[str, Bundle] = field(default_factory=dict)
+    lint: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -187,9 +191,10 @@ def parse(raw: bytes, what: str, *, folder: str) -> Config | None:
         if not isinstance(table, dict):
             raise Usage(f"{what}: tool.dagferry: expected a table", "write [tool.dagferry.bundles.NAME]")
         document = table
-    _check_keys(document, {**OPTIONS, "bundles": dict}, what, "")
+    _check_keys(document, {**OPTIONS, "bundles": dict, "lint": dict}, what, "")
     bundles = {name: _bundle(name, table, what, folder) for name, table in document.pop("bundles", {}).items()}
-    return Config(document, bundles)
+    lint = document.pop("lint", None)
+    return Config(document, bundles, lint)
 
 
 def _bundle(name: str, table: object, what: str, folder: str) -> Bundle:

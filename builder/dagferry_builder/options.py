@@ -7,9 +7,11 @@ the `Access` to agents.
 
 from __future__ import annotations
 
+import difflib
 import functools
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -22,7 +24,7 @@ from .access import Access, read_token
 from .site import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 PREFIX = "DAGFERRY_"
@@ -76,6 +78,54 @@ def timeout(seconds: float) -> Callable[[Command], Command]:
 
 
 no_lint = option("--no-lint", is_flag=True, help="Publish without lint.")
+allow_removal = option("--allow-removal", is_flag=True, help="Let DAGs vanish from what is live.")
+
+
+def linting(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the command the ``gate``: lint, with what --policy, --python and --cache-dir name."""
+
+    @functools.wraps(command)
+    def call(policy: Path | None, python: str | None, cache_dir: Path | None, no_cache: bool, **rest: Any) -> Any:  # noqa: ANN401
+        from .gate import Gate, default_cache
+
+        cache = None if no_cache else cache_dir or default_cache()
+        return command(gate=Gate(policy, python, cache), **rest)
+
+    return _stack(
+        option(
+            "--policy",
+            type=click.Path(path_type=Path, dir_okay=False),
+            default=None,
+            help="A file whose table [lint] replaces the repository's own.",
+        ),
+        option(
+            "--python", cls=Naming, metavar="COMMAND", default=None, help="The Python that has production's Airflow."
+        ),
+        option(
+            "--cache-dir",
+            type=click.Path(path_type=Path, file_okay=False),
+            default=None,
+            help="Where results of lint are kept. [default: ~/.cache/dagferry]",
+        ),
+        option("--no-cache", is_flag=True, help="Import every DAG file anew."),
+    )(call)
+
+
+def coloured(stream: IO[str]) -> bool:
+    """Whether what is written to ``stream`` may be in colour: a terminal, and no ``NO_COLOR``."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def note_uncommitted(site: Site, rev: str, done: str) -> None:
+    """Say so if the working tree has more than the commit that is built or checked."""
+    if rev == "HEAD" and site.repository.dirty(site.bundle(rev).selection.root):
+        click.echo(f"note: what is not committed is not {done} (see `git status`)", err=True)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint at the word that was probably meant, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def agents(*, required: bool) -> Callable[[Command], Command]:

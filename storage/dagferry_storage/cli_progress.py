@@ -46,10 +46,11 @@ _LEAST: Final = 8
 
 def shown(store: Store, what: str, size: int = 0) -> Store:
     """``store``, whose transfers of ``what`` are shown; streams are expected to have ``size`` bytes."""
-    return ShownStore(store, partial(_show, what), size) if _somebody_looks() else store
+    return ShownStore(store, partial(_show, what), size) if somebody_looks() else store
 
 
-def _somebody_looks() -> bool:
+def somebody_looks() -> bool:
+    """Whether progress on stderr has a reader: a terminal, outside CI."""
     found = os.environ.get
     in_ci = found("CI", "").lower() not in ("", "0", "false")
     return sys.stderr.isatty() and not in_ci and not found("NO_COLOR") and found("TERM") != "dumb"

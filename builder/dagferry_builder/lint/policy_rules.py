@@ -144,7 +144,7 @@ OPERATOR_NOT_ALLOWED: Final = Rule(
     (
         "`lint.policy.forbidden_operators` and `allowed_operators` hold names of operator classes (`*` stands for "
         "anything). A task has to be of an allowed class if any are named, and never of a forbidden one. A function "
-        "under @task is a `_PythonDecoratedOperator`."
+        "under @task counts as `@task`."
     ),
     "use another operator; who set `lint.policy` can say why this one is not allowed",
 )

@@ -1276,7 +1276,6 @@ def prepare(request: Json, scratch: str, folder: str) -> None:
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:///" + database,
             "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_ENABLED": "False",
             "AIRFLOW__CORE__DAGS_FOLDER": folder,
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": str(request["settings"]["import_timeout"]),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL",
             "AIRFLOW__METRICS__STATSD_ON": "False",

@@ -1,0 +1,128 @@
+"""The command lint, and what publish and ship show of it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dagferry_schemas.commandline import emit
+from dagferry_schemas.errors import Unknown
+from dagferry_storage import disk
+
+from . import __version__, options
+from .cli_counting import counted
+from .gate import Gate, refusal, require_passed
+
+if TYPE_CHECKING:
+    from .lint.finding import Rule
+    from .lint.result import Result
+    from .site import Site
+
+FORMATS = ("text", "json", "sarif", "github", "junit")
+
+
+@click.command()
+@options.rev
+@options.root
+@options.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True,
+                help="How findings are printed.")  # fmt: skip
+@options.option("--against", metavar="channel:C", default=None, help="Compare with the DAGs that are live there.")
+@options.allow_removal
+@options.option("--write-baseline", type=click.Path(path_type=Path, dir_okay=False), default=None,
+                help="Write what is found now to a baseline file, and succeed.")  # fmt: skip
+@options.option("--explain", metavar="RULE", default=None, help="Say what a rule is about, or `all`; check nothing.")
+@options.linting
+@options.placed
+def lint(
+    rev: str,
+    root: str | None,
+    form: str,
+    against: str | None,
+    allow_removal: bool,
+    write_baseline: Path | None,
+    explain: str | None,
+    gate: Gate,
+    site: Site,
+    output: str,
+) -> int:
+    """Check a commit for what would break in production."""
+    form = "json" if output == "json" else form
+    if explain is not None:
+        _explain(explain, form)
+        return 0
+    site = replace(site, root_option=root)
+    options.note_uncommitted(site, rev, "checked")
+    with counted("checking DAG files") as progress:
+        result = replace(gate, progress=progress).run(site, rev, against=against, allow_removal=allow_removal)
+    if write_baseline is not None:
+        _write_baseline(result, write_baseline, form)
+        return 0
+    return show(result, form)
+
+
+def show(result: Result, form: str) -> int:
+    """Print the result on stdout; the exit code."""
+    from .lint import github, junit, sarif, text
+    from .lint.rules import RULES
+
+    if form == "json":
+        refused = {} if result.passed else {"error": refusal(result).to_dict()}
+        emit({**result.to_dict(), **refused}, "json", "")
+        return int(not result.passed)
+    rendered = {
+        "text": lambda: text.render(result, RULES, colour=options.coloured(sys.stdout)),
+        "sarif": lambda: sarif.render(result, RULES, __version__),
+        "github": lambda: github.render(result, RULES),
+        "junit": lambda: junit.render(result, RULES),
+    }
+    emit({}, "text", rendered[form]())
+    require_passed(result)
+    return 0
+
+
+def _write_baseline(result: Result, path: Path, form: str) -> None:
+    from .lint import baseline
+
+    with disk.doing(f"writing {path}"):
+        disk.write_whole(path, baseline.write(result.findings, result.lines))
+    known = {"baseline": str(path), "findings": len(result.findings)}
+    emit(known, form, f"{path}: {len(result.findings)} finding(s) are known from now on; name it in lint.baseline")
+
+
+def _explain(name: str, form: str) -> None:
+    from .lint.python import explain_code
+    from .lint.rules import RULES
+
+    rules: list[Rule] = list(RULES.values()) if name == "all" else [found for found in [RULES.get(name)] if found]
+    if not rules and (asked := explain_code(name)) is not None:
+        rules = [asked]
+    if not rules:
+        raise Unknown(f"there is no rule {name!r}", options.nearest(name, RULES) or "`--explain all` lists them")
+    facts: list[dict[str, Any]] = [{**vars(rule), "severity": rule.severity.value} for rule in rules]
+    blocks = [
+        f"{rule.id} ({rule.severity.value}): {rule.title}\n\n{rule.explanation}\n\nTo mend it: {rule.hint}"
+        if name != "all"
+        else f"{rule.id:26} {rule.severity.value:8} {rule.title}"
+        for rule in rules
+    ]
+    emit({"rules": facts}, form, "\n".join(blocks))
+
+
+def gated(gate: Gate, site: Site, rev: str, *, against: str | None = None, allow_removal: bool = False) -> Result:
+    """Lint before a publication: what is found is shown on stderr. Raises `BadData` if it refuses the version."""
+    from .lint import text
+    from .lint.rules import RULES
+
+    with counted("checking DAG files") as progress:
+        result = replace(gate, progress=progress).run(site, rev, against=against, allow_removal=allow_removal)
+    if result.findings:
+        click.echo(text.render(result, RULES, colour=options.coloured(sys.stderr)), err=True)
+    require_passed(result)
+    return result
+
+
+COMMANDS = (lint,)
