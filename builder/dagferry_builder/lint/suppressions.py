@@ -90,8 +90,8 @@ class Suppression:
     lines: range | None
 
     def concerns(self, finding: Finding) -> bool:
-        """Whether the comment counts where the finding is; which rules it names is another question."""
-        return finding.path == self.path and (self.lines is None or finding.line in self.lines)
+        """Whether the comment is for the line of a finding in its file; which rules it names is another question."""
+        return self.lines is None or finding.line in self.lines
 
 
 def apply(
