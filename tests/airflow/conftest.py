@@ -23,6 +23,19 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
     return Airflow(python.absolute(), tmp_path_factory.mktemp("airflow"))
 
 
+LINTED = {"2.11": "DAGFERRY_AIRFLOW2_PYTHON", "3.3": "DAGFERRY_AIRFLOW_PYTHON"}
+"""The Airflows that lint is tried with, and the variables that name their Pythons."""
+
+
+@pytest.fixture(scope="module", params=sorted(LINTED))
+def lint_python(request: pytest.FixtureRequest) -> tuple[str, Path]:
+    """An Airflow's version, and its Python. A missing one is a failure."""
+    python = Path(os.environ.get(LINTED[request.param], ""))
+    if not python.is_file():
+        pytest.fail(f"no Airflow {request.param}: {LINTED[request.param]} names no Python", pytrace=False)
+    return request.param, python.absolute()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what the tests measured; nothing depends on it."""
     for report in terminalreporter.getreports("passed"):

@@ -198,7 +198,7 @@ def _without_echoes(findings: Sequence[Finding]) -> list[Finding]:
     return [one for one in findings if not any((one.path, one.line, rule) in said for rule in ECHOES.get(one.rule, ()))]
 
 
-ECHOES: Final = {"dynamic-start-date": ("AIR304",)}
+ECHOES: Final = {"dynamic-start-date": ("AIR304",), "import-error": ("syntax-error",)}
 """Rules that are silent where another one has spoken of the same line."""
 
 
