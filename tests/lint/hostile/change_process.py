@@ -1,0 +1,32 @@
+import os
+import sys
+from datetime import datetime, timedelta
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:
+    from airflow import DAG
+    from airflow.decorators import task
+
+with DAG(
+    "hostile_change_process",
+    schedule="@daily",
+    start_date=datetime(2025, 1, 1),
+    catchup=False,
+    default_args={"owner": "platform", "retries": 2, "execution_timeout": timedelta(minutes=30)},
+    tags=["platform"],
+):
+
+    @task
+    def work():
+        return "done"
+
+    work()
+
+os.chdir("/")
+os.environ.clear()
+os.environ["AIRFLOW_HOME"] = "/nonexistent"
+os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = "/nonexistent"
+sys.path[:] = ["/nonexistent"]
+sys.modules.pop("json", None)
+sys.argv[:] = ["forged"]

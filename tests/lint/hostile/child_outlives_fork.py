@@ -1,0 +1,29 @@
+import os
+import time
+from datetime import datetime, timedelta
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:
+    from airflow import DAG
+    from airflow.decorators import task
+
+with DAG(
+    "hostile_child_outlives_fork",
+    schedule="@daily",
+    start_date=datetime(2025, 1, 1),
+    catchup=False,
+    default_args={"owner": "platform", "retries": 2, "execution_timeout": timedelta(minutes=30)},
+    tags=["platform"],
+):
+
+    @task
+    def work():
+        return "done"
+
+    work()
+
+if os.fork() == 0:
+    os.setsid()
+    time.sleep(60)
+    os._exit(0)

@@ -1,0 +1,31 @@
+from datetime import datetime, timedelta
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:
+    from airflow import DAG
+    from airflow.decorators import task
+
+with DAG(
+    "hostile_dag_with_properties",
+    schedule="@daily",
+    start_date=datetime(2025, 1, 1),
+    catchup=False,
+    default_args={"owner": "platform", "retries": 2, "execution_timeout": timedelta(minutes=30)},
+    tags=["platform"],
+):
+
+    @task
+    def work():
+        return "done"
+
+    work()
+
+
+class Trap(DAG):
+    @property
+    def tasks(self):
+        raise SystemExit(0)
+
+
+trap = Trap("dag_with_properties_2", schedule=None, start_date=datetime(2025, 1, 1), catchup=False, tags=["platform"])

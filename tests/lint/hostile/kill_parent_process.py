@@ -1,0 +1,27 @@
+import os
+import subprocess
+import sys
+from datetime import datetime, timedelta
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:
+    from airflow import DAG
+    from airflow.decorators import task
+
+with DAG(
+    "hostile_kill_parent_process",
+    schedule="@daily",
+    start_date=datetime(2025, 1, 1),
+    catchup=False,
+    default_args={"owner": "platform", "retries": 2, "execution_timeout": timedelta(minutes=30)},
+    tags=["platform"],
+):
+
+    @task
+    def work():
+        return "done"
+
+    work()
+
+subprocess.run([sys.executable, "-c", "import os, sys; os.kill(int(sys.argv[1]), 9)", str(os.getppid())], check=False)

@@ -1,0 +1,31 @@
+import sys
+from datetime import datetime, timedelta
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:
+    from airflow import DAG
+    from airflow.decorators import task
+
+with DAG(
+    "hostile_replace_stdout",
+    schedule="@daily",
+    start_date=datetime(2025, 1, 1),
+    catchup=False,
+    default_args={"owner": "platform", "retries": 2, "execution_timeout": timedelta(minutes=30)},
+    tags=["platform"],
+):
+
+    @task
+    def work():
+        return "done"
+
+    work()
+
+
+class Broken:
+    def __getattr__(self, name):
+        raise RuntimeError("no stream")
+
+
+sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = Broken()

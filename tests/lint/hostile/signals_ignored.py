@@ -1,0 +1,29 @@
+import signal
+from datetime import datetime, timedelta
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:
+    from airflow import DAG
+    from airflow.decorators import task
+
+with DAG(
+    "hostile_signals_ignored",
+    schedule="@daily",
+    start_date=datetime(2025, 1, 1),
+    catchup=False,
+    default_args={"owner": "platform", "retries": 2, "execution_timeout": timedelta(minutes=30)},
+    tags=["platform"],
+):
+
+    @task
+    def work():
+        return "done"
+
+    work()
+
+for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
+    signal.signal(number, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))
+while True:
+    signal.pause()
