@@ -29,12 +29,17 @@ def cases(airflow: str) -> list[dict[str, Any]]:
     return [case for case in CASES if airflow in case["airflow"]]
 
 
+def is_at(expected: int | None, line: int, message: str) -> bool:
+    """Whether the finding names the line: as its own, or as that of a helper or template which the DAG file uses."""
+    return expected is None or expected == line or message.endswith(f"line {expected})")
+
+
 def test_every_fault_is_found_by_its_rule(lint_python: tuple[str, Path], faults: Findings) -> None:
     missed = {}
     for case in cases(lint_python[0]):
         found = faults[case["name"]]
-        lines = {line for rule, line, _ in found if rule == case["rule"]}
-        if not lines or (case["line"] and case["line"] not in lines):
+        places = [(line, message) for rule, line, message in found if rule == case["rule"]]
+        if not any(is_at(case["line"], *place) for place in places):
             missed[case["name"]] = (case["rule"], case["line"], found)
     assert missed == {}
 

@@ -193,11 +193,17 @@ def _judged(findings: Iterable[Finding], settings: Settings, origins: Mapping[st
 
 
 def _without_echoes(findings: Sequence[Finding]) -> list[Finding]:
-    """``findings`` without those that say once more, less precisely, what another rule says of the same line."""
-    said = {(one.path, one.line, one.rule) for one in findings}
-    return [one for one in findings if not any((one.path, one.line, rule) in said for rule in ECHOES.get(one.rule, ()))]
+    """``findings`` without those of which another rule says the same, more precisely and no less severely."""
+    said = {(one.path, one.line, one.rule): _RANKS.index(one.severity) for one in findings}
+
+    def is_echo(one: Finding) -> bool:
+        ranks = (said.get((one.path, one.line, rule)) for rule in ECHOES.get(one.rule, ()))
+        return any(rank is not None and rank <= _RANKS.index(one.severity) for rank in ranks)
+
+    return [one for one in findings if not is_echo(one)]
 
 
+_RANKS: Final = tuple(Severity)
 ECHOES: Final = {"dynamic-start-date": ("AIR304",), "import-error": ("syntax-error",)}
 """Rules that are silent where another one has spoken of the same line."""
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import faulthandler
 import functools
 import gc
 import hashlib
@@ -73,8 +74,9 @@ class Refusal(PermissionError):
 class Watch:
     """What happens while one file is imported; the audit hook and the wrapped functions of Airflow report here."""
 
-    def __init__(self, folder: str, allow_network: bool) -> None:
+    def __init__(self, folder: str, allow_network: bool, last_words: str) -> None:
         self.folder = folder
+        self.last_words = last_words
         self.allow_network = allow_network
         self.active = False
         self.file = ""
@@ -184,11 +186,18 @@ class Watch:
 
     def on_kill(self, pid: int, *_rest: object) -> None:
         if pid == os.getpid():
+            self.leave_last_words()
             return
         origin, line, called = self.cause()
         if called or pid in (os.getppid(), 0, -1, 1):
             self.problem("signal-at-import", "the import sends a signal to process %s" % (pid,), origin, line)
             raise Refusal("dagferry lint: a DAG file that is imported may not send signals")
+
+    def leave_last_words(self) -> None:
+        """Write down where the file is, in the way of `faulthandler`: the process may not come back."""
+        origin, line, _called = self.cause()
+        with open(self.last_words, "a") as file:
+            file.write('  File "%s", line %d in\n' % (origin, line))
 
     def on_database(self, path: object) -> None:
         if self.looking_up or str(path) != os.environ["DAGFERRY_PROBE_DATABASE"]:
@@ -243,6 +252,25 @@ class Watch:
 
         sys.addaudithook(hook)
         self._watch_imports()
+        self._watch_ends()
+
+    def _watch_ends(self) -> None:
+        """Learn where the process ends, if it ends in the middle of an import."""
+        leave, handle = os._exit, signal.signal
+        handle(signal.SIGSEGV, signal.SIG_DFL)
+        faulthandler.enable(open(self.last_words, "a"), all_threads=False)  # noqa: SIM115 (it stays open)
+
+        def _exit(status: int) -> NoReturn:
+            if self.active:
+                self.leave_last_words()
+            leave(status)
+
+        def signal_but_crashes(number: Any, handler: Any) -> Any:
+            # Airflow 3 handles SIGSEGV in Python, which comes back to the faulty instruction for ever.
+            return signal.getsignal(number) if number == signal.SIGSEGV else handle(number, handler)
+
+        os._exit = _exit
+        signal.signal = signal_but_crashes  # type: ignore[assignment]
 
     def _watch_imports(self) -> None:
         watch = self
@@ -530,7 +558,22 @@ def _said(value: object) -> str:
 def definition_of(dag: Any) -> Json:
     """All plain values of a DAG and its tasks, to compare two imports by; what is not plain counts by its type."""
     tasks = {str(task.task_id): _values(task) for task in dag.tasks}
-    return {"dag": _values(dag), "tasks": tasks}
+    return {"dag": _values(dag), "params": _params(dag), "tasks": tasks}
+
+
+def has_odd_values(dag: Any) -> bool:
+    """Whether a templated field of a task holds what only Airflow's serialization knows a form of."""
+    return any(_odd(value, 4) for task in dag.tasks for _, value in _templated_fields(task))
+
+
+def _odd(value: Any, levels: int) -> bool:
+    if value is None or isinstance(value, (str, int, float)):
+        return False
+    if type(value) in (list, tuple, set):
+        return bool(levels) and any(_odd(inner, levels - 1) for inner in value)
+    if type(value) is dict:
+        return bool(levels) and any(_odd(inner, levels - 1) for inner in value.values())
+    return not type(value).__module__.startswith("airflow.")
 
 
 def structure_of(dag: Any) -> Json:
@@ -601,12 +644,16 @@ class Templates:
                     self._fine.add(value)
 
 
-def _templated(task: Any) -> Iterator[Tuple[str, str]]:
+def _templated_fields(task: Any) -> Iterator[Tuple[str, Any]]:
     partial = getattr(task, "partial_kwargs", None)
     for field in getattr(task, "template_fields", ()) or ():
-        value = partial.get(field) if isinstance(partial, dict) else getattr(task, field, None)
+        yield str(field), partial.get(field) if isinstance(partial, dict) else getattr(task, field, None)
+
+
+def _templated(task: Any) -> Iterator[Tuple[str, str]]:
+    for field, value in _templated_fields(task):
         for text in _texts_in(value, 4):
-            yield str(field), text
+            yield field, text
 
 
 def _texts_in(value: Any, levels: int) -> Iterator[str]:
@@ -621,18 +668,20 @@ def _texts_in(value: Any, levels: int) -> Iterator[str]:
 
 
 def _parse(environment: Any, value: str, names_file: bool) -> Optional[Tuple[str, str]]:
-    from jinja2 import TemplateNotFound, TemplateSyntaxError
+    from jinja2 import TemplateNotFound, TemplateSyntaxError, meta
 
     try:
-        if names_file:
-            environment.get_template(value)
-        else:
-            environment.compile(value)
+        source = environment.loader.get_source(environment, value)[0] if names_file else value
+        environment.compile(source, filename=value if names_file else None)
+        if "{%" in source:
+            for name in meta.find_referenced_templates(environment.parse(source)):
+                if name is not None:
+                    environment.loader.get_source(environment, name)
     except TemplateSyntaxError as error:
         where = "%s, line %s" % (value if names_file else repr(value[:60]), error.lineno)
         return "template-syntax", "%s (%s)" % (_said(error.message), where)
     except TemplateNotFound as error:
-        return "template-missing", "there is no file %r beside the DAG or in template_searchpath" % _said(error)
+        return "template-missing", "there is no file %r beside the DAG or in template_searchpath" % str(error.name)
     except UnicodeDecodeError as error:
         return "template-syntax", "%r is not UTF-8 at byte %d" % (value, error.start)
     return None
@@ -677,6 +726,8 @@ class Examiner:
         raised = watch.error if watch.error is not None else escaped
         if raised is not None:
             self._say(raised, "import-error", 0)
+        elif not self._failed:
+            self._take_over(bag)
         for dag in dags:
             self._describe(dag, report, seconds, task)
         watch.active = False
@@ -687,6 +738,15 @@ class Examiner:
         report["reads"] = sorted(watch.reads)
         report["searched"] = sorted(watch.searched)
         return report
+
+    def _take_over(self, bag: Any) -> None:
+        """Say what only Airflow noticed, as a text: a DAG that it found not valid before it would take it."""
+        for text in bag.import_errors.values():
+            last = str(text).strip().splitlines()[-1]
+            name = last.partition(":")[0].rpartition(".")[2]
+            line = min((line for _, line in self._watch.created.values()), default=0)
+            self._watch.problem(dict(RULE_OF).get(name, "invalid-dag"), last[:TEXT], line=line)
+            self._failed.append((None, ValueError(last)))
 
     def _refused(self, dag: Any, error: BaseException) -> None:
         self._failed.append((dag, error))
@@ -707,7 +767,15 @@ class Examiner:
         watch = self._watch
         name = str(dag.dag_id)
         definition = definition_of(dag)
-        report["digests"][name] = [digest(structure_of(dag)), digest(definition)]
+        if has_odd_values(dag):
+            with contextlib.suppress(Exception):  # if it cannot be serialized, that is said below
+                serialized = self._airflow.serializer.serialize_dag(dag)
+                definition["serialized"] = json.loads(json.dumps(serialized, sort_keys=True, default=str))
+                definition["serialized"].pop("_processor_dags_folder", None)
+        told = [digest(structure_of(dag)), digest(definition)]
+        if name in report["digests"]:  # two DAGs of one id, in no particular order
+            told = [digest(sorted(pair)) for pair in zip(told, report["digests"][name])]  # noqa: B905 (Python 3.9)
+        report["digests"][name] = told
         if task["mode"] == "digests":
             return
         report["dags"].append(facts_of(dag, watch.relative(dag.fileloc or watch.file), seconds))
@@ -715,7 +783,7 @@ class Examiner:
             report.setdefault("definitions", {})[name] = definition
             return
         try:
-            self._airflow.serializer.to_dict(dag)
+            json.dumps(self._airflow.serializer.to_dict(dag))
         except BaseException as error:  # noqa: BLE001 (whatever a file's objects raise)
             watch.problem("not-serializable", "DAG %r: %s" % (name, _text(error)), line=self._line(dag))
 
@@ -812,7 +880,18 @@ def _rule_of(error: BaseException, otherwise: str, folder: str) -> str:
             return rule
     if isinstance(error, ModuleNotFoundError) and error.name and not _is_ours(error.name, folder):
         return "missing-package"
-    return otherwise
+    return "invalid-dag" if _refused_by_airflow(error) else otherwise
+
+
+def _refused_by_airflow(error: BaseException) -> bool:
+    """Whether Airflow's own code looked at what a DAG or a task was given, and said no."""
+    name = type(error).__name__
+    if not isinstance(error, ValueError) and not type(error).__module__.startswith("airflow"):
+        return False
+    if "NotFound" in name or "Invalid arguments were passed" in _said(error):
+        return False
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(modules) and str(modules[-1]).startswith("airflow.")
 
 
 def _is_ours(module: str, folder: str) -> bool:
@@ -986,7 +1065,7 @@ class Child:
         with contextlib.suppress(OSError):  # it did so itself, or has ended
             os.setpgid(self.pid, self.pid)
         self._buffer = b""
-        self.tampered = False
+        self.tampered = self.late = False
 
     def message(self, deadline: float) -> Optional[Json]:
         """The next report; None if it ended, exceeded the deadline (monotonic), or wrote what is no report."""
@@ -996,6 +1075,7 @@ class Child:
                 return found
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self._read], [], [], left)[0]:
+                self.late = True
                 return None
             piece = os.read(self._read, 1024 * 1024)
             if not piece:
@@ -1057,7 +1137,7 @@ def _kill_orphans(living: Set[int]) -> None:
 
 def _work(probe: Probe, tasks: List[Json], channel: int, nonce: bytes) -> None:
     """The life of a child: examine each file, report, and stop where something was left behind."""
-    watch = Watch(probe.folder, bool(probe.settings["allow_network"]))
+    watch = Watch(probe.folder, bool(probe.settings["allow_network"]), probe.last_words(os.getpid()))
     watch.watch_airflow(probe.airflow)
     watch.install()
     examiner = Examiner(probe.airflow, watch, probe.settings)
@@ -1208,11 +1288,24 @@ class Probe:
         rule, message = "import-crash", "the import ended its process (exit code %d)" % os.WEXITSTATUS(status)
         if child.tampered:
             rule, message = "result-tampered", "the file writes to file descriptors that it has not opened"
-        elif os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        elif child.late:
             rule, message = "import-timeout", "the import does not end within %g s" % self.settings["import_timeout"]
         elif os.WIFSIGNALED(status):
             message = "the import ended its process by %s" % signal.Signals(os.WTERMSIG(status)).name
-        return empty_report(task, rule, message)
+        return empty_report(task, rule, message, self._last_line(task, child.pid))
+
+    def last_words(self, pid: int) -> str:
+        """The file in which a child writes where it ends."""
+        return os.path.join(self.scratch, "last-words-%d" % pid)
+
+    def _last_line(self, task: Json, pid: int) -> int:
+        """The line of the file at which its process ended, as far as it could say."""
+        with contextlib.suppress(OSError):
+            words = Path(self.last_words(pid)).read_text(errors="replace")
+            file = re.escape(os.path.join(self.folder, task["path"]))
+            found = re.findall(r'File "%s", line (\d+)' % file, words)
+            return int(found[0]) if found else 0
+        return 0
 
 
 def make_tables() -> None:
@@ -1225,9 +1318,9 @@ def make_tables() -> None:
     importlib.import_module("airflow.utils.db").add_default_pool_if_not_exists()
 
 
-def empty_report(task: Json, rule: str, message: str) -> Json:
+def empty_report(task: Json, rule: str, message: str, line: int) -> Json:
     """The report on a file that gave none itself."""
-    problem = {"rule": rule, "path": task["path"], "line": 0, "message": message, "hint": ""}
+    problem = {"rule": rule, "path": task["path"], "line": line, "message": message, "hint": ""}
     return {
         "path": task["path"], "seconds": 0.0, "problems": [] if task["skipped"] else [problem], "dags": [],
         "lookups": [], "reads": [task["path"]], "searched": [], "digests": {}, "skipped": task["skipped"],

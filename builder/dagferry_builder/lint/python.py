@@ -7,7 +7,8 @@
    Airflow it is. The beginning of a code (``AIR3``) changes severities, and asks for nothing more.
 4. ``# noqa`` and ruff's other comments count for the rules that comments may suppress.
 5. Without a version of Python the newest syntax is allowed.
-6. Ruff reads UTF-8 alone. A file in another encoding that says so in its first lines is right, and Python itself says
+6. What a file imports where `ImportError` is caught is meant for another Airflow, and no AIR rule speaks of its use.
+7. Ruff reads UTF-8 alone. A file in another encoding that says so in its first lines is right, and Python itself says
    whether it is one.
 """
 
@@ -74,7 +75,7 @@ def check(
         findings += [
             _finding(rules[one.code], one)
             for one in violations
-            if one.code in rules and not (one.code in _KNOWN and _still_there(one))
+            if one.code in rules and not (one.code in _KNOWN and (_still_there(one) or _is_fallback(checkout, one)))
         ]
         if not preview and SYNTAX_ERROR.id in rules:
             findings += _syntax_errors(checkout, violations)
@@ -158,6 +159,34 @@ def _target(python_version: str | None) -> str:
 
 def _still_there(one: Violation) -> bool:
     return one.code in ("AIR301", "AIR302") and any(f"`{name}`" in one.message for name in STILL_THERE)
+
+
+def _is_fallback(checkout: Checkout, one: Violation) -> bool:
+    """Whether the place is a name that the file imports for an older or newer Airflow, if another import failed."""
+    if not one.code.startswith("AIR3"):
+        return False
+    try:
+        module = ast.parse(checkout.read(one.path))
+    except (SyntaxError, ValueError):
+        return False
+    line = checkout.read(one.path).decode("utf-8", "replace").splitlines()[one.line - 1]
+    used = re.match(r"\w+", line[one.column - 1 :])
+    return used is not None and used.group() in _fallbacks(module)
+
+
+def _fallbacks(module: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for attempt in ast.walk(module):
+        if isinstance(attempt, ast.Try) and any(_catches_import_error(one) for one in attempt.handlers):
+            for statement in (*attempt.body, *(inner for one in attempt.handlers for inner in one.body)):
+                if isinstance(statement, (ast.Import, ast.ImportFrom)):
+                    names.update(alias.asname or alias.name.partition(".")[0] for alias in statement.names)
+    return names
+
+
+def _catches_import_error(one: ast.ExceptHandler) -> bool:
+    caught = ast.unparse(one.type) if one.type is not None else "ImportError"
+    return "ImportError" in caught or "ModuleNotFoundError" in caught
 
 
 def _finding(rule: Rule, one: Violation) -> Finding:
