@@ -2,14 +2,14 @@
 
 ``lint.python`` is one word, the path of an interpreter on this machine; or several, a command prefix that ends in one
 somewhere else (``docker run --rm -i IMAGE python``, ``ssh build-host python3``). Somewhere else sees neither our disk
-nor our environment, so the probe and the tree go there through stdin, and what it needs to know is in its request.
+nor our environment, so the probe and the tree go through stdin, and what it needs to know is in its request. On this
+machine it is the same, because each probe needs a copy of the tree that is its own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
-import io
 import json
 import os
 import select
@@ -22,9 +22,10 @@ import tarfile
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from dagferry_schemas.errors import MachineFault, Usage
 
@@ -58,7 +59,7 @@ def probe_source() -> bytes:
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python: the words that start it, and whether it sees this machine's disk."""
+    """A Python: the words that start it, and whether it is on this machine, with our environment."""
 
     command: tuple[str, ...]
     local: bool
@@ -107,10 +108,16 @@ class Conversation:
             env={**os.environ, "PYTHONHASHSEED": str(seed)},
             start_new_session=True,
         )
-        tar = b"" if interpreter.local or request["mode"] == "environment" else _tar(checkout)
-        place = {"folder": str(checkout.folder) if interpreter.local else None, "tar": len(tar)}
         source = probe_source()
-        self.send(b"%d\n" % len(source) + source + _line({**request, **place}) + tar)
+        self.send(b"%d\n" % len(source) + source)
+        if request["mode"] == "environment":
+            self.send(request)
+            return
+        with _tar(checkout) as tar:
+            self.send({**request, "tar": tar.seek(0, os.SEEK_END)})
+            tar.seek(0)
+            for piece in iter(partial(tar.read, 1024 * 1024), b""):
+                self.send(piece)
 
     def send(self, data: bytes | Mapping[str, Any]) -> None:
         """Say something; if nobody listens any more, `receive` will tell."""
@@ -165,15 +172,16 @@ def _line(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document).encode("utf-8", "surrogateescape") + b"\n"
 
 
-def _tar(checkout: Checkout) -> bytes:
-    spool = io.BytesIO()
+def _tar(checkout: Checkout) -> IO[bytes]:
+    """The tree as a tar, in a file that is gone when it is closed."""
+    spool = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
     with tarfile.open(fileobj=spool, mode="w:", format=tarfile.PAX_FORMAT) as tar:
-        for path in checkout.files:
-            body = checkout.read(path)
+        for path, file in checkout.files.items():
             member = tarfile.TarInfo(path)
-            member.size = len(body)
-            tar.addfile(member, io.BytesIO(body))
-    return spool.getvalue()
+            member.size = file.size
+            with (checkout.folder / path).open("rb") as body:
+                tar.addfile(member, body)
+    return spool
 
 
 def ask_environment(interpreter: Interpreter, checkout: Checkout) -> dict[str, Any]:

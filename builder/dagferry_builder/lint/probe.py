@@ -40,13 +40,13 @@ import shutil
 import signal
 import struct
 import sys
-import sysconfig
 import tarfile
 import tempfile
 import threading
 import time
 import traceback
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NoReturn, Optional, Set, Tuple
 
@@ -60,6 +60,8 @@ LAST = 5.0
 """Seconds that a file has for everything besides its import, and that Airflow's own time limit gets to take effect."""
 TEXT = 1000
 """Characters of an exception's text that are reported."""
+PROCESSES = 256
+"""Processes and threads that a user other than root may have more than before, while a file is imported."""
 DEEP = 3
 """Levels of nesting in a parameter's default that are kept as they are."""
 
@@ -69,6 +71,10 @@ DEEP = 3
 
 class Refusal(PermissionError):
     """What the audit hook raises into the file that is imported."""
+
+
+class NoNetwork(Refusal):
+    """The network was refused."""
 
 
 class Watch:
@@ -88,15 +94,14 @@ class Watch:
         self.searched: Set[str] = set()
         self.created: Dict[str, Tuple[str, int]] = {}
         self.looking_up = 0
-        self._stdlib = tuple(
-            path + os.sep for path in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")} if path
-        )
+        self.acted = False
         self._temporary = os.path.realpath(tempfile.gettempdir()) + os.sep
 
     def begin(self, file: str) -> None:
         self.file, self.error, self.seconds = file, None, 0.0
         self.problems, self.lookups, self.created = [], [], {}
         self.reads, self.searched = {self.relative(file)}, set()
+        self.acted = False
         self.active = True
 
     def relative(self, path: str) -> str:
@@ -140,19 +145,27 @@ class Watch:
         elif self.inside(target) and "__pycache__" not in target:
             self.reads.add(self.relative(target))
 
-    def on_change(self, verb: str, *paths: object) -> None:
-        for path in paths:
-            if isinstance(path, int) or path is None or path == -1:
-                continue
-            target = os.path.abspath(os.fsdecode(path))  # type: ignore[arg-type]
-            if target.startswith("/dev/") or (target.startswith(self._temporary) and not self.inside(target)):
-                continue
-            origin, line, called = self.cause()
-            if not called and not self.inside(target):
-                continue
-            shown = self.relative(target) if self.inside(target) else target
-            self.problem("change-at-import", "the import %s %r" % (verb, shown), origin, line)
-            raise Refusal("dagferry lint: a DAG file that is imported may not change files (%s)" % shown)
+    def on_change(self, verb: str, path: object, folder: object = None) -> None:
+        if isinstance(path, int) or path is None:
+            return
+        target = os.fsdecode(path)  # type: ignore[arg-type]
+        if isinstance(folder, int) and folder >= 0:  # the descriptor of the folder that the path is relative to
+            with contextlib.suppress(OSError):
+                target = os.path.join(os.readlink("/proc/self/fd/%d" % folder), target)
+        target = os.path.abspath(target)
+        ours = self.inside(target + os.sep)
+        if target.startswith("/dev/") or (target.startswith(self._temporary) and not ours):
+            return
+        origin, line, called = self.cause()
+        if not called and not ours:
+            return
+        shown = self.relative(target) if ours else target
+        self.problem("change-at-import", "the import %s %r" % (verb, shown), origin, line)
+        raise Refusal("dagferry lint: a DAG file that is imported may not change files (%s)" % shown)
+
+    def on_rename(self, old: object, new: object, old_folder: object = None, new_folder: object = None) -> None:
+        self.on_change("renames", old, old_folder)
+        self.on_change("renames something to", new, new_folder)
 
     def on_list(self, path: object = None, *_rest: object) -> None:
         if isinstance(path, int) or sys._getframe(2).f_code.co_filename.startswith("<frozen importlib"):
@@ -167,7 +180,7 @@ class Watch:
             return
         self.problem("network-at-import", "the import connects to %s" % (what,), origin, line)
         if not self.allow_network:
-            raise Refusal("dagferry lint: a DAG file that is imported may not use the network (%s)" % (what,))
+            raise NoNetwork("dagferry lint: a DAG file that is imported may not use the network (%s)" % (what,))
 
     def on_connect(self, _socket: object, address: object) -> None:
         if isinstance(address, tuple):
@@ -180,9 +193,13 @@ class Watch:
     def on_process(self, program: object = None, *_rest: object) -> None:
         origin, line, called = self.cause()
         if called:
+            self.acted = True
             if isinstance(program, (bytes, str, os.PathLike)):
                 program = os.fsdecode(program).split(" ")[0]
             self.problem("process-at-import", "the import starts a process (%s)" % (program or "fork"), origin, line)
+
+    def on_native(self, *_rest: object) -> None:
+        self.acted = self.acted or self.cause()[2]
 
     def on_kill(self, pid: int, *_rest: object) -> None:
         if pid == os.getpid():
@@ -224,18 +241,20 @@ class Watch:
             "os.fork": self.on_process,
             "os.forkpty": self.on_process,
             "os.kill": self.on_kill,
+            "ctypes.dlopen": self.on_native,
+            "ctypes.dlsym": self.on_native,
             "os.killpg": self.on_kill,
-            "os.remove": lambda path, *_: self.on_change("removes", path),
-            "os.rmdir": lambda path, *_: self.on_change("removes", path),
-            "shutil.rmtree": lambda path, *_: self.on_change("removes", path),
-            "os.rename": lambda old, new, *_: self.on_change("renames", old, new),
-            "os.truncate": lambda path, *_: self.on_change("truncates", path),
-            "os.mkdir": lambda path, *_: self.on_change("makes the folder", path),
-            "os.link": lambda _old, new, *_: self.on_change("links", new),
-            "os.symlink": lambda _old, new, *_: self.on_change("links", new),
-            "os.chmod": lambda path, *_: self.on_change("changes the mode of", path),
-            "os.chown": lambda path, *_: self.on_change("changes the owner of", path),
-            "os.utime": lambda path, *_: self.on_change("changes the time of", path),
+            "os.remove": partial(self.on_change, "removes"),
+            "os.rmdir": partial(self.on_change, "removes"),
+            "shutil.rmtree": partial(self.on_change, "removes"),
+            "os.rename": self.on_rename,
+            "os.truncate": lambda path, _length: self.on_change("truncates", path),
+            "os.mkdir": lambda path, _mode, *at: self.on_change("makes the folder", path, *at),
+            "os.link": lambda _old, new, _at, *at: self.on_change("links", new, *at),
+            "os.symlink": lambda _old, new, *at: self.on_change("links", new, *at),
+            "os.chmod": lambda path, _mode, *at: self.on_change("changes the mode of", path, *at),
+            "os.chown": lambda path, _uid, _gid, *at: self.on_change("changes the owner of", path, *at),
+            "os.utime": lambda path, _times, _ns, *at: self.on_change("changes the time of", path, *at),
         }
 
     def install(self) -> None:
@@ -581,9 +600,21 @@ def structure_of(dag: Any) -> Json:
     return {str(task.task_id): sorted(map(str, task.upstream_task_ids)) for task in dag.tasks}
 
 
-def digest(value: object) -> str:
+def as_text(value: object, folder: str) -> str:
+    """JSON, as it would be if the tree were in another folder: two probes have it in two places."""
+    text = json.dumps(value, sort_keys=True)
+    if folder in text:
+        text = text.replace(folder, "<dags>")
+    return MODULE_NAME.sub("<module>", text) if "unusual_prefix_" in text else text
+
+
+def digest(text: str) -> str:
     """A digest of JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode("utf-8", "replace")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+MODULE_NAME = re.compile(r"unusual_prefix_[0-9a-f]{40}")
+"""Airflow derives the name of a DAG file's module from the file's path."""
 
 
 VOLATILE = frozenset({"dag", "_dag", "task_dict", "fileloc", "relative_fileloc", "last_loaded", "_log"})
@@ -699,6 +730,7 @@ class Examiner:
         self._settings = settings
         self._templates = Templates()
         self._failed: List[Tuple[Any, BaseException]] = []
+        self._source = b""
 
     def examine(self, file: str, task: Json) -> Json:
         """The report on one file.
@@ -708,6 +740,7 @@ class Examiner:
         """
         watch = self._watch
         self._failed = []
+        self._source = Path(file).read_bytes()
         digests_only = task["mode"] == "digests"
         bag = self._airflow.bag(lambda dag: None if digests_only else self._check_templates(dag), self._refused)
         watch.begin(file)
@@ -772,15 +805,16 @@ class Examiner:
                 serialized = self._airflow.serializer.serialize_dag(dag)
                 definition["serialized"] = json.loads(json.dumps(serialized, sort_keys=True, default=str))
                 definition["serialized"].pop("_processor_dags_folder", None)
-        told = [digest(structure_of(dag)), digest(definition)]
+        text = as_text(definition, watch.folder)
+        told = [digest(as_text(structure_of(dag), watch.folder)), digest(text)]
         if name in report["digests"]:  # two DAGs of one id, in no particular order
-            told = [digest(sorted(pair)) for pair in zip(told, report["digests"][name])]  # noqa: B905 (Python 3.9)
+            told = [digest("".join(sorted(pair))) for pair in zip(told, report["digests"][name])]  # noqa: B905 (3.9)
         report["digests"][name] = told
         if task["mode"] == "digests":
             return
         report["dags"].append(facts_of(dag, watch.relative(dag.fileloc or watch.file), seconds))
         if task["mode"] == "whole":
-            report.setdefault("definitions", {})[name] = definition
+            report.setdefault("definitions", {})[name] = json.loads(text)
             return
         try:
             json.dumps(self._airflow.serializer.to_dict(dag))
@@ -792,7 +826,7 @@ class Examiner:
         watch = self._watch
         found = {dag["id"] for dag in report["dags"]} | set(report["digests"])
         if report["skipped"]:
-            words = [word for word in ("dag", "airflow") if word.encode() not in Path(file).read_bytes().lower()]
+            words = [word for word in ("dag", "airflow") if word.encode() not in self._source.lower()]
             if found:
                 shown = ", ".join(sorted(found)[:5])
                 lacking = " and ".join(map(repr, words)) or "what this environment looks for"
@@ -810,7 +844,7 @@ class Examiner:
                     "dag-not-found", "DAG %r is made, and kept where Airflow does not look" % name, origin, line
                 )
         if file.endswith(".py"):
-            for rule, name, line in _never_called(Path(file).read_bytes(), bool(found or watch.created)):
+            for rule, name, line in _never_called(self._source, bool(found or watch.created)):
                 watch.problem(rule, "%s makes a DAG and is never called" % name, line=line)
         self._look_for_doubles(report)
 
@@ -825,7 +859,7 @@ class Examiner:
         rule = _rule_of(error, rule, watch.folder)
         place, where = self._place(error)
         hint = ""
-        if isinstance(error, Refusal):
+        if isinstance(error, NoNetwork):
             hint = "the check refused it: lint.allow_network lets the network through"
         elif watch.lookups and rule == "import-error":
             last = watch.lookups[-1]
@@ -1145,12 +1179,18 @@ def _work(probe: Probe, tasks: List[Json], channel: int, nonce: bytes) -> None:
     sys.stdout = sys.stderr = output
     for task in tasks:
         output.count = 0
+        file = os.path.join(probe.folder, task["path"])
+        if not probe.tree.holds(file):
+            return  # an earlier file damaged it; the probe mends the tree and begins another child
         before = Before()
-        report = examiner.examine(os.path.join(probe.folder, task["path"]), task)
+        report = examiner.examine(file, task)
         watch.active = False
+        if (watch.acted or not probe.tree.holds(file)) and not probe.tree.is_whole():
+            watch.problem("change-at-import", "after the import, files of the tree are changed or gone")
+            watch.acted = True
         if output.count > LOUD and task["mode"] != "digests" and not task["skipped"]:
             watch.problem("output-at-import", "the import prints %d characters" % output.count)
-        report["clean"] = before.restore(probe.folder) and not (report["problems"] and watch.error is not None)
+        report["clean"] = before.restore(probe.folder) and not watch.acted and watch.error is None
         payload = json.dumps(report, default=str).encode("utf-8", "replace")
         _write_all(channel, nonce + HEADER.pack(len(payload)) + payload)
         if not report["clean"]:
@@ -1163,15 +1203,82 @@ def _write_all(channel: int, data: bytes) -> None:
         view = view[os.write(channel, view) :]
 
 
+# --- the tree -------------------------------------------------------------------------------------------------------
+
+
+class Tree:
+    """This probe's own copy of the tree, and the tar that it was made from, which no path leads to.
+
+    What a file damages through another program or through C can so be put right before the next file is imported.
+    """
+
+    def __init__(self, size: int, folder: str) -> None:
+        self.folder = folder
+        self._tar = tempfile.TemporaryFile()  # noqa: SIM115 (it stays open)
+        while size:
+            piece = os.read(0, min(size, 1024 * 1024))
+            if not piece:
+                raise EOFError("the tree did not arrive whole")
+            self._tar.write(piece)
+            size -= len(piece)
+        self._unpack()
+
+    def _unpack(self) -> None:
+        self._tar.seek(0)
+        with tarfile.open(fileobj=self._tar, mode="r:") as tar:
+            for member in tar:
+                target = os.path.join(self.folder, member.name)
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                body = tar.extractfile(member)
+                assert body is not None
+                with open(target, "xb") as file:
+                    shutil.copyfileobj(body, file)
+        self._facts = dict(self._look())
+
+    def _look(self) -> Iterator[Tuple[str, Tuple[int, int, int]]]:
+        for place, _, names in os.walk(self.folder):
+            for name in names:
+                path = os.path.join(place, name)
+                yield path, self._fact(path)
+
+    @staticmethod
+    def _fact(path: str) -> Tuple[int, int, int]:
+        status = os.lstat(path)
+        return status.st_size, status.st_mtime_ns, status.st_ino
+
+    def holds(self, path: str) -> bool:
+        """Whether one file is as it was unpacked."""
+        try:
+            return self._facts[path] == self._fact(path)
+        except (OSError, KeyError):
+            return False
+
+    def is_whole(self) -> bool:
+        """Whether every file is as it was unpacked."""
+        try:
+            return dict(self._look()) == self._facts
+        except OSError:
+            return False
+
+    def mend(self) -> None:
+        """Make the tree what it was, if it is not."""
+        if self.is_whole():
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.makedirs(self.folder, exist_ok=True)
+        self._unpack()
+
+
 # --- the probe -------------------------------------------------------------------------------------------------------
 
 
 class Probe:
     """Has Airflow loaded, and forks children that examine files."""
 
-    def __init__(self, settings: Json, folder: str, scratch: str) -> None:
+    def __init__(self, settings: Json, tree: Tree, scratch: str) -> None:
         self.settings = settings
-        self.folder = folder
+        self.tree = tree
+        self.folder = tree.folder
         self.scratch = scratch
         self.airflow: Airflow
         self._has_tables = False
@@ -1228,12 +1335,17 @@ class Probe:
         allowed = pages * resource.getpagesize() + self.settings["memory_mb"] * 1024 * 1024
         resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if os.getuid() != 0:  # root has no such limit
+            most = _threads_of(os.getuid()) + PROCESSES
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
         os.chdir(self.scratch)
 
     def examine(self, tasks: List[Json]) -> Iterator[Json]:
         """A report for each of ``tasks``, in their order."""
         left = list(tasks)
         while left:
+            self.tree.mend()
             child, fresh = Child(self, left), True
             while left:
                 report = child.message(time.monotonic() + self.settings["import_timeout"] + LAST)
@@ -1276,6 +1388,7 @@ class Probe:
         return True
 
     def _alone(self, task: Json) -> Json:
+        self.tree.mend()
         child = Child(self, [task])
         report = child.message(time.monotonic() + self.settings["import_timeout"] + LAST)
         status = child.end()
@@ -1306,6 +1419,16 @@ class Probe:
             found = re.findall(r'File "%s", line (\d+)' % file, words)
             return int(found[0]) if found else 0
         return 0
+
+
+def _threads_of(user: int) -> int:
+    """How many threads a user has, which is what the limit of processes counts."""
+    count = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if process.stat().st_uid == user:
+                count += len(os.listdir(str(process / "task")))
+    return count
 
 
 def make_tables() -> None:
@@ -1393,9 +1516,9 @@ def serve(request: Json, take: Callable[[], bytes], channel: int) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="dagferry-probe-") as scratch:
         scratch = os.path.realpath(scratch)
-        folder = request["folder"] or _unpack(request["tar"], scratch)
-        prepare(request, scratch, folder)
-        probe = Probe({**request["settings"], "channel": channel}, folder, scratch)
+        tree = Tree(request["tar"], os.path.join(scratch, "dags"))
+        prepare(request, scratch, tree.folder)
+        probe = Probe({**request["settings"], "channel": channel}, tree, scratch)
         try:
             say({"ready": probe.load(request["list"])})
         except BaseException as error:  # noqa: BLE001 (an Airflow that cannot be imported is the answer)
@@ -1405,28 +1528,6 @@ def serve(request: Json, take: Callable[[], bytes], channel: int) -> None:
         for line in iter(take, b""):
             for report in probe.examine(json.loads(line)["tasks"]):
                 say({"report": report})
-
-
-def _unpack(size: int, scratch: str) -> str:
-    folder = os.path.join(scratch, "dags")
-    os.mkdir(folder)
-    with tempfile.TemporaryFile() as spool:
-        while size:
-            piece = os.read(0, min(size, 1024 * 1024))
-            if not piece:
-                raise EOFError("the tree did not arrive whole")
-            spool.write(piece)
-            size -= len(piece)
-        spool.seek(0)
-        with tarfile.open(fileobj=spool, mode="r:") as tar:
-            for member in tar:
-                target = os.path.join(folder, member.name)
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                body = tar.extractfile(member)
-                assert body is not None
-                with open(target, "xb") as file:
-                    shutil.copyfileobj(body, file)
-    return folder
 
 
 def take_line() -> bytes:
