@@ -88,18 +88,8 @@ class Cache:
 
     def save(self, listing: Iterable[Mapping[str, Any]]) -> None:
         """Write what holds, and nothing else, in place of what was there."""
-        if self._file is None:
-            return
-        document = {
-            "listing": {"tree": self._digest(sources=True), "files": [dict(one) for one in listing]},
-            "files": self._kept,
-        }
-        try:
-            with disk.doing("writing the cache of lint"):
-                self._file.parent.mkdir(parents=True, exist_ok=True)
-                disk.write_whole(self._file, zstandard.compress(json.dumps(document).encode("utf-8", "replace")))
-        except DagferryError as error:
-            log.warning("%s", error.message)
+        listed = {"tree": self._digest(sources=True), "files": [dict(one) for one in listing]}
+        _save(self._file, {"listing": listed, "files": self._kept})
 
     def _digest(self, *, sources: bool) -> str:
         """The tree's paths, and what decides what is ignored and what is a package; with ``sources``, those too."""
@@ -109,6 +99,30 @@ class Cache:
             content = file.content if decides else ""
             hashed.update(f"{path}\0{content}\0".encode("utf-8", "surrogateescape"))
         return hashed.hexdigest()
+
+
+class CleanContents:
+    """Contents that hold no secret, as said by one version of the detector. ``file`` is None to keep nothing."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self.known: set[str] = set(_load(file).get("clean", ())) if file is not None else set()
+
+    def save(self, checkout: Checkout) -> None:
+        """Keep what is known of the contents in ``checkout``."""
+        kept = sorted({file.content for file in checkout.files.values()} & self.known)
+        _save(self._file, {"clean": kept})
+
+
+def _save(file: Path | None, document: Mapping[str, Any]) -> None:
+    if file is None:
+        return
+    try:
+        with disk.doing("writing the cache of lint"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            disk.write_whole(file, zstandard.compress(json.dumps(document).encode("utf-8", "replace")))
+    except DagferryError as error:
+        log.warning("%s", error.message)
 
 
 def _load(file: Path) -> dict[str, Any]:

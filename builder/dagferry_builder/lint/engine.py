@@ -17,7 +17,7 @@ from dagferry_builder import selection
 from dagferry_builder.selection import CannotPack
 
 from . import airflow, airflow_rules, baseline, files, live, policy, python, secrets, suppressions
-from .cache import Cache, key_of
+from .cache import Cache, CleanContents, key_of
 from .checkout import checked_out
 from .finding import Severity, found
 from .interpreter import ask_environment, probe_source
@@ -107,7 +107,7 @@ def lint(repository: Repository, bundle: Bundle, rev: str, settings: Settings, a
 def _ask(checkout: Checkout, settings: Settings, around: Surroundings, bundle: str) -> _Seen:
     seen = _Seen()
     seen.findings += files.check(checkout, settings)
-    seen.findings += secrets.check(checkout, settings)
+    seen.findings += _secrets(checkout, settings, around.cache_folder)
     about = ask_environment(around.interpreter, checkout) if around.interpreter is not None else None
     version = settings.airflow_version or (about["airflow"] if about else None)
     seen.findings += python.check(
@@ -136,6 +136,13 @@ def _ask(checkout: Checkout, settings: Settings, around: Surroundings, bundle: s
         seen.findings += live.check(ours, against.live, against.others, settings, allow_removal=against.allow_removal)
         seen.absent -= {"live"}
     return seen
+
+
+def _secrets(checkout: Checkout, settings: Settings, folder: Path | None) -> list[Finding]:
+    clean = CleanContents(folder / f"secrets-{secrets.detector_version()}.json.zst" if folder is not None else None)
+    findings = secrets.check(checkout, settings, cache=folder, clean=clean.known)
+    clean.save(checkout)
+    return findings
 
 
 def _cache(

@@ -16,7 +16,7 @@ from . import policy_rules as rules
 from .dag_policy import DAG_RULES, Subject
 from .dag_source import Sources
 from .finding import Rule, Severity, found
-from .start_dates import KEY
+from .start_dates import may_move
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -92,7 +92,7 @@ def _lookups(asked: _Asked, one: Imported) -> Iterator[Finding]:
 def _moving_start_dates(asked: _Asked, sources: Sources, imported: Sequence[Imported]) -> Iterator[Finding]:
     rule = rules.DYNAMIC_START_DATE
     for path in _python_of_dags(asked.checkout, imported):
-        if not asked.has(rule, path) or KEY.encode() not in asked.checkout.read(path):
+        if not asked.has(rule, path) or not may_move(asked.checkout.read(path)):
             continue
         look = sources.look(path)
         for one in look.moving if look else ():

@@ -764,8 +764,9 @@ class Examiner:
         for dag in dags:
             self._describe(dag, report, seconds, task)
         watch.active = False
+        report["failed"] = raised is not None or bool(self._failed)
         if not digests_only:
-            self._judge(file, report, failed=raised is not None or bool(self._failed))
+            self._judge(file, report, failed=report["failed"])
         report["problems"] = watch.problems
         report["lookups"] = watch.lookups
         report["reads"] = sorted(watch.reads)
@@ -1190,7 +1191,7 @@ def _work(probe: Probe, tasks: List[Json], channel: int, nonce: bytes) -> None:
             watch.acted = True
         if output.count > LOUD and task["mode"] != "digests" and not task["skipped"]:
             watch.problem("output-at-import", "the import prints %d characters" % output.count)
-        report["clean"] = before.restore(probe.folder) and not watch.acted and watch.error is None
+        report["clean"] = before.restore(probe.folder) and not watch.acted and not report["failed"]
         payload = json.dumps(report, default=str).encode("utf-8", "replace")
         _write_all(channel, nonce + HEADER.pack(len(payload)) + payload)
         if not report["clean"]:
@@ -1357,7 +1358,8 @@ class Probe:
                 done = left.pop(0)
                 clean = bool(report.pop("clean", False))
                 no_database = self._lacks_database(report)
-                if no_database or (not fresh and (not clean or report["problems"])):
+                doubtful = bool(report.pop("failed", False))
+                if no_database or (doubtful and not fresh):
                     report = self._alone(done)
                 yield report
                 fresh = False
@@ -1394,7 +1396,8 @@ class Probe:
         status = child.end()
         if report is None:
             return self._no_answer(task, child, status)
-        report.pop("clean", None)
+        for ours in ("clean", "failed"):
+            report.pop(ours, None)
         return report
 
     def _no_answer(self, task: Json, child: Child, status: int) -> Json:
@@ -1455,10 +1458,9 @@ def empty_report(task: Json, rule: str, message: str, line: int) -> Json:
 
 def environment() -> Json:
     """What the results of an import depend on besides the bundle, without importing Airflow."""
-    from importlib import metadata
-
-    installed = sorted({"%s==%s" % (one.metadata["Name"], one.version) for one in metadata.distributions()})
-    airflow = next((one.partition("==")[2] for one in installed if one.lower().startswith("apache-airflow==")), None)
+    installed = sorted(_installed())
+    found = (re.fullmatch(r"apache_airflow-([^-]+)\.dist-info", name) for name in installed)
+    airflow = next((match.group(1) for match in found if match), None)
     home = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser()
     watched = [home / "airflow.cfg", *sorted(home.glob("plugins/**/*.py")), *sorted(home.glob("config/**/*.py"))]
     for place in os.environ.get("PYTHONPATH", "").split(os.pathsep):
@@ -1470,6 +1472,15 @@ def environment() -> Json:
         state.update(text.encode("utf-8", "surrogateescape") + b"\0")
     python = "%d.%d.%d" % sys.version_info[:3]
     return {"airflow": airflow, "python": python, "state": state.hexdigest(), "executable": sys.executable}
+
+
+def _installed() -> Iterator[str]:
+    """The names of what is installed; they have the versions in them, and nothing has to be opened."""
+    for place in sys.path:
+        with contextlib.suppress(OSError):
+            for name in os.listdir(place or "."):
+                if name.endswith((".dist-info", ".egg-info", ".egg-link", ".pth")):
+                    yield name
 
 
 def _file_state(path: Path) -> str:

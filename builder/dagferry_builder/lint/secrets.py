@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from dagferry_schemas.errors import MachineFault
@@ -54,22 +55,37 @@ _SHOWN: Final = 4
 _LONG: Final = 16
 
 
-def check(checkout: Checkout, settings: Settings, *, cache: Path | None = None) -> list[Finding]:
+def check(
+    checkout: Checkout, settings: Settings, *, cache: Path | None = None, clean: set[str] | None = None
+) -> list[Finding]:
     """The secrets in all files. Raises `MachineFault` if Kingfisher is not installed.
 
-    ``cache``: the folder for Kingfisher's compiled rules; its own choice without one.
+    ``cache``: the folder for Kingfisher's compiled rules; its own choice without one. ``clean`` are contents that were
+    found without a secret before; those that are so now are added.
     """
+    clean = set() if clean is None else clean
     if all(settings.severity_of(SECRET, file.origin) is Severity.OFF for file in checkout.files.values()):
         return []
-    scanner = _scanner(cache)
+    scanner = None
     findings = []
     for file in checkout.files.values():
+        if file.content in clean:
+            continue
         if file.size > MOST_BYTES:
             findings.append(found(NOT_SEARCHED, file.path, f"the file has {file.size} bytes: nobody looked into it"))
             continue
+        scanner = scanner or _scanner(cache)
         content = checkout.read(file.path)
-        findings += [_finding(one, file.path, content) for one in scanner.scan(content) if _counts(one)]
+        secrets = [_finding(one, file.path, content) for one in scanner.scan(content) if _counts(one)]
+        findings += secrets
+        if not secrets:
+            clean.add(file.content)
     return findings
+
+
+def detector_version() -> str:
+    """The version of Kingfisher: what it calls clean is so by its rules."""
+    return metadata.version("kingfisher-secret-scanner")
 
 
 def _scanner(cache: Path | None) -> Any:  # noqa: ANN401 (a class of Kingfisher, imported only where it is used)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 KEY: Final = "start_date"
 _PRESENT: Final = frozenset({"now", "today", "utcnow", "days_ago", "yesterday", "tomorrow"})
+_TELLING: Final = re.compile(rb"\b(?:" + "|".join(sorted(_PRESENT | {"time"})).encode() + rb")\s*\(")
 _DEFAULT_ARGS: Final = re.compile(r"default_?args", re.IGNORECASE)
 _BESIDE: Final = frozenset({"owner", "depends_on_past", "retries", "retry_delay", "email_on_failure"})
 """Keys that make a dict with ``start_date`` default arguments, wherever it stands."""
@@ -30,6 +31,11 @@ class Moving:
 
     line: int
     because: str
+
+
+def may_move(source: bytes) -> bool:
+    """Whether it is worth to parse a source: it has a start date, and calls something that tells the present."""
+    return KEY.encode() in source and _TELLING.search(source) is not None
 
 
 def moving(module: ast.Module) -> list[Moving]:
