@@ -15,7 +15,7 @@ import logging
 import os
 import threading
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from dagferry_schemas.errors import DagferryError
@@ -28,7 +28,7 @@ from .interpreter import PATIENCE, Conversation, not_working
 from .unstable import difference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from .cache import Cache
     from .checkout import Checkout
@@ -65,7 +65,8 @@ class _Outcome:
     """What the probes said, by path."""
 
     first: dict[str, Imported] = field(default_factory=dict)
-    second: dict[str, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
+    reports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    second: dict[str, Any] = field(default_factory=dict)
     alone: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
@@ -132,9 +133,12 @@ class Imports:
     def _results(self) -> dict[str, Imported]:
         found = self._from_cache()
         for path, imported in self._outcome.first.items():
-            problem = self._unstable(path)
-            found[path] = replace(imported, problems=(*imported.problems, *problem))
-            self._cache.put(found[path])
+            problems = self._unstable(path)
+            found[path] = replace(imported, problems=(*imported.problems, *problems))
+            report = self._outcome.reports.get(path)
+            if report is not None:
+                told = [*report["problems"], *map(asdict, problems)]
+                self._cache.put(found[path], {**report, "problems": told})
         return found
 
     # --- one probe -----------------------------------------------------------------------------------------------
@@ -246,7 +250,7 @@ class Imports:
                 self._queue.append(_Chunk(again, "second", not_by=number))
         elif chunk.kind == "second":
             for task in chunk.tasks[: len(reports)]:
-                if self._outcome.second.get(task["path"]) != self._outcome.first[task["path"]].digests:
+                if self._outcome.second.get(task["path"]) != self._outcome.reports[task["path"]]["digests"]:
                     self._look_again(task)
 
     def _keep(self, chunk: _Chunk, report: dict[str, Any]) -> None:
@@ -254,14 +258,14 @@ class Imports:
         if chunk.kind == "alone":
             self._outcome.alone.setdefault(path, []).append(report)
             return
+        if chunk.kind == "second":
+            self._outcome.second[path] = report["digests"]
+            return
         try:
-            imported = Imported.read(Fields(report, path))
+            self._outcome.first[path] = Imported.read(Fields(report, path))
+            self._outcome.reports[path] = report
         except DagferryError as error:
-            imported = Imported(path, problems=(Problem("result-tampered", path, 0, error.message),))
-        if chunk.kind == "first":
-            self._outcome.first[path] = imported
-        else:
-            self._outcome.second[path] = imported.digests
+            self._outcome.first[path] = Imported(path, problems=(Problem("result-tampered", path, 0, error.message),))
 
     def _died(self, chunk: _Chunk, task: dict[str, Any], rest: list[dict[str, Any]]) -> None:
         """The probe died at ``task``: try that one by itself, then blame it; the rest goes to another probe."""

@@ -13,7 +13,6 @@ import hashlib
 import json
 import logging
 import posixpath
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import zstandard
@@ -78,13 +77,13 @@ class Cache:
             return False
         return not any(name.rpartition(".")[2] in self._tails for name in searched)
 
-    def put(self, imported: Imported) -> None:
-        """Keep a result, if it is one that can be kept."""
+    def put(self, imported: Imported, report: Mapping[str, Any]) -> None:
+        """Keep a result, if it is one that can be kept; ``report`` is its JSON form."""
         if any(problem.rule in FLEETING for problem in imported.problems):
             return
         files = self._checkout.files
         reads = {read: files[read].content for read in imported.reads if read in files}
-        self._kept[imported.path] = {"reads": reads, "tree": self._paths, "report": asdict(imported)}
+        self._kept[imported.path] = {"reads": reads, "tree": self._paths, "report": report}
 
     def save(self, listing: Iterable[Mapping[str, Any]]) -> None:
         """Write what holds, and nothing else, in place of what was there."""

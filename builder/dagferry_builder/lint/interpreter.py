@@ -18,14 +18,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dagferry_schemas.errors import MachineFault, Usage
 
@@ -113,18 +112,20 @@ class Conversation:
         if request["mode"] == "environment":
             self.send(request)
             return
-        with _tar(checkout) as tar:
-            self.send({**request, "tar": tar.seek(0, os.SEEK_END)})
-            tar.seek(0)
-            for piece in iter(partial(tar.read, 1024 * 1024), b""):
-                self.send(piece)
+        self.send({**request, "files": [(path, file.size) for path, file in checkout.files.items()]})
+        for path in checkout.files:
+            with (checkout.folder / path).open("rb") as body:
+                for piece in iter(partial(body.read, 1024 * 1024), b""):
+                    self.send(piece, flush=False)
+        self.send(b"")
 
-    def send(self, data: bytes | Mapping[str, Any]) -> None:
+    def send(self, data: bytes | Mapping[str, Any], *, flush: bool = True) -> None:
         """Say something; if nobody listens any more, `receive` will tell."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(data if isinstance(data, bytes) else _line(data))
-            self._process.stdin.flush()
+            if flush:
+                self._process.stdin.flush()
 
     def receive(self, seconds: float) -> dict[str, Any] | None:
         """The next answer; None if the probe ended, or says nothing for so long."""
@@ -170,18 +171,6 @@ class Conversation:
 
 def _line(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document).encode("utf-8", "surrogateescape") + b"\n"
-
-
-def _tar(checkout: Checkout) -> IO[bytes]:
-    """The tree as a tar, in a file that is gone when it is closed."""
-    spool = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
-    with tarfile.open(fileobj=spool, mode="w:", format=tarfile.PAX_FORMAT) as tar:
-        for path, file in checkout.files.items():
-            member = tarfile.TarInfo(path)
-            member.size = file.size
-            with (checkout.folder / path).open("rb") as body:
-                tar.addfile(member, body)
-    return spool
 
 
 def ask_environment(interpreter: Interpreter, checkout: Checkout) -> dict[str, Any]:

@@ -30,6 +30,7 @@ import importlib.machinery
 import importlib.util
 import inspect
 import io
+import itertools
 import json
 import logging
 import os
@@ -40,7 +41,6 @@ import shutil
 import signal
 import struct
 import sys
-import tarfile
 import tempfile
 import threading
 import time
@@ -263,9 +263,9 @@ class Watch:
         owner = threading.get_ident()
 
         def hook(event: str, arguments: Tuple[Any, ...]) -> None:
-            watched = events.get(event)
-            if watched is None or not self.active:
+            if event not in events or not self.active:
                 return
+            watched = events[event]
             if threading.get_ident() == owner or event not in ("open", "os.listdir", "os.scandir"):
                 watched(*arguments)
 
@@ -426,6 +426,11 @@ class Airflow:
             return [str(path) for path in list_py_file_paths(folder, safe_mode=safe_mode, include_examples=False)]
         return [str(path) for path in get_importer_registry().list_dag_files(folder, safe_mode=safe_mode)]
 
+    @staticmethod
+    def might_contain_dag(file: str, safe_mode: bool) -> bool:
+        """Whether Airflow would look into the file."""
+        return bool(importlib.import_module("airflow.utils.file").might_contain_dag(file, safe_mode))
+
     def safe_mode(self) -> bool:
         """Whether production passes over files that do not look like DAG files."""
         from airflow.configuration import conf  # type: ignore[import-not-found]
@@ -574,10 +579,10 @@ def _said(value: object) -> str:
         return "<%s without a text>" % type(value).__name__
 
 
-def definition_of(dag: Any) -> Json:
-    """All plain values of a DAG and its tasks, to compare two imports by; what is not plain counts by its type."""
+def definition_of(dag: Any, folder: str) -> str:
+    """All plain values of a DAG and its tasks as JSON, to compare two imports by; other values count by their type."""
     tasks = {str(task.task_id): _values(task) for task in dag.tasks}
-    return {"dag": _values(dag), "params": _params(dag), "tasks": tasks}
+    return as_text({"dag": _values(dag), "params": _params(dag), "tasks": tasks}, folder)
 
 
 def has_odd_values(dag: Any) -> bool:
@@ -602,10 +607,22 @@ def structure_of(dag: Any) -> Json:
 
 def as_text(value: object, folder: str) -> str:
     """JSON, as it would be if the tree were in another folder: two probes have it in two places."""
-    text = json.dumps(value, sort_keys=True)
+    try:
+        text = json.dumps(value, sort_keys=True, skipkeys=True, default=_named)
+    except (TypeError, ValueError, RecursionError):  # keys that cannot be sorted, containers that hold themselves
+        text = json.dumps(_plain(value, 6), sort_keys=True)
     if folder in text:
         text = text.replace(folder, "<dags>")
     return MODULE_NAME.sub("<module>", text) if "unusual_prefix_" in text else text
+
+
+def _named(value: Any) -> Any:
+    """What stands for a value that is not plain."""
+    if isinstance(value, (set, frozenset)):
+        return sorted(one if isinstance(one, str) else type(one).__name__ for one in value)
+    if hasattr(value, "isoformat") or hasattr(value, "total_seconds"):
+        return str(value)
+    return type(value).__name__
 
 
 def digest(text: str) -> str:
@@ -621,27 +638,10 @@ VOLATILE = frozenset({"dag", "_dag", "task_dict", "fileloc", "relative_fileloc",
 
 
 def _values(of: Any) -> Json:
-    names = getattr(of, "__dict__", None)
-    if names is None:
-        names = [one.name for one in getattr(type(of), "__attrs_attrs__", ())]
-    return {name: _value(getattr(of, name, None), 5) for name in names if name not in VOLATILE}
-
-
-def _value(value: Any, levels: int) -> Any:
-    kind = type(value)
-    if value is None or kind in (str, int, float, bool):
-        return value
-    if not levels:
-        return kind.__name__
-    if kind is dict:
-        return {str(key): _value(inner, levels - 1) for key, inner in value.items()}
-    if kind in (list, tuple):
-        return [_value(inner, levels - 1) for inner in value]
-    if kind in (set, frozenset):
-        return sorted(str(_value(inner, levels - 1)) for inner in value)
-    if hasattr(value, "isoformat") or hasattr(value, "total_seconds"):
-        return str(value)
-    return kind.__name__
+    values = getattr(of, "__dict__", None)
+    if values is None:
+        values = {one.name: getattr(of, one.name, None) for one in getattr(type(of), "__attrs_attrs__", ())}
+    return {name: value for name, value in values.items() if name not in VOLATILE}
 
 
 # --- templates -------------------------------------------------------------------------------------------------------
@@ -800,14 +800,11 @@ class Examiner:
     def _describe(self, dag: Any, report: Json, seconds: float, task: Json) -> None:
         watch = self._watch
         name = str(dag.dag_id)
-        definition = definition_of(dag)
+        definition = definition_of(dag, watch.folder)
         if has_odd_values(dag):
             with contextlib.suppress(Exception):  # if it cannot be serialized, that is said below
-                serialized = self._airflow.serializer.serialize_dag(dag)
-                definition["serialized"] = json.loads(json.dumps(serialized, sort_keys=True, default=str))
-                definition["serialized"].pop("_processor_dags_folder", None)
-        text = as_text(definition, watch.folder)
-        told = [digest(as_text(structure_of(dag), watch.folder)), digest(text)]
+                definition = '{"first": %s, "serialized": %s}' % (definition, self._serialized(dag))
+        told = [digest(as_text(structure_of(dag), watch.folder)), digest(definition)]
         if name in report["digests"]:  # two DAGs of one id, in no particular order
             told = [digest("".join(sorted(pair))) for pair in zip(told, report["digests"][name])]  # noqa: B905 (3.9)
         report["digests"][name] = told
@@ -815,12 +812,17 @@ class Examiner:
             return
         report["dags"].append(facts_of(dag, watch.relative(dag.fileloc or watch.file), seconds))
         if task["mode"] == "whole":
-            report.setdefault("definitions", {})[name] = json.loads(text)
+            report.setdefault("definitions", {})[name] = json.loads(definition)
             return
         try:
             json.dumps(self._airflow.serializer.to_dict(dag))
         except BaseException as error:  # noqa: BLE001 (whatever a file's objects raise)
             watch.problem("not-serializable", "DAG %r: %s" % (name, _text(error)), line=self._line(dag))
+
+    def _serialized(self, dag: Any) -> str:
+        serialized = dict(self._airflow.serializer.serialize_dag(dag))
+        serialized.pop("_processor_dags_folder", None)
+        return as_text(serialized, self._watch.folder)
 
     def _judge(self, file: str, report: Json, failed: bool) -> None:
         """What can be said once the import is over."""
@@ -1042,30 +1044,40 @@ class _CountedBytes(io.RawIOBase):
         return True
 
 
+def _variables() -> Dict[bytes, bytes]:
+    """The environment as it is kept, which is compared a thousand times."""
+    return os.environ._data  # type: ignore[attr-defined, no-any-return]
+
+
 class Before:
     """What an import may leave behind, as it was before; what can be put back is."""
 
     def __init__(self) -> None:
-        self.modules = set(sys.modules)
+        self.last_module = next(reversed(sys.modules))
         self.path, self.meta_path = list(sys.path), list(sys.meta_path)
-        self.environment = os.environ.copy()
+        self.environment = dict(_variables())
         self.folder = os.getcwd()
         self.threads = threading.active_count()
         self.recursion = sys.getrecursionlimit()
         self.streams = (sys.stdout, sys.stderr)
 
-    def restore(self, folder: str) -> bool:
-        """Put everything back; False if something cannot be."""
-        for name in set(sys.modules) - self.modules:
+    def _forget_modules(self, folder: str) -> None:
+        """Drop the modules of the tree, which are the newest ones."""
+        newest = list(itertools.takewhile(lambda name: name != self.last_module, reversed(sys.modules)))
+        for name in newest:
             file = getattr(sys.modules.get(name), "__file__", None) or ""
             paths = [file, *map(str, getattr(sys.modules.get(name), "__path__", ()))]
             if any(path == folder or path.startswith(folder + os.sep) for path in paths):
                 sys.modules.pop(name, None)
+
+    def restore(self, folder: str) -> bool:
+        """Put everything back; False if something cannot be."""
+        self._forget_modules(folder)
         clean = (sys.stdout, sys.stderr) == self.streams and threading.active_count() <= self.threads
         sys.path[:], sys.meta_path[:] = self.path, self.meta_path
-        if os.environ.copy() != self.environment:
+        if _variables() != self.environment:
             os.environ.clear()
-            os.environ.update(self.environment)
+            os.environ.update({os.fsdecode(name): os.fsdecode(value) for name, value in self.environment.items()})
         os.chdir(self.folder)
         sys.setrecursionlimit(self.recursion)
         sys.stdout, sys.stderr = self.streams
@@ -1208,32 +1220,36 @@ def _write_all(channel: int, data: bytes) -> None:
 
 
 class Tree:
-    """This probe's own copy of the tree, and the tar that it was made from, which no path leads to.
+    """This probe's own copy of the tree, and the bytes that it was made from, in a file that no path leads to.
 
     What a file damages through another program or through C can so be put right before the next file is imported.
     """
 
-    def __init__(self, size: int, folder: str) -> None:
+    def __init__(self, files: List[Tuple[str, int]], folder: str) -> None:
         self.folder = folder
-        self._tar = tempfile.TemporaryFile()  # noqa: SIM115 (it stays open)
-        while size:
-            piece = os.read(0, min(size, 1024 * 1024))
+        self._files = files
+        self._bytes = tempfile.TemporaryFile()  # noqa: SIM115 (it stays open)
+        left = sum(size for _, size in files)
+        while left:
+            piece = os.read(0, min(left, 1024 * 1024))
             if not piece:
                 raise EOFError("the tree did not arrive whole")
-            self._tar.write(piece)
-            size -= len(piece)
+            self._bytes.write(piece)
+            left -= len(piece)
         self._unpack()
 
     def _unpack(self) -> None:
-        self._tar.seek(0)
-        with tarfile.open(fileobj=self._tar, mode="r:") as tar:
-            for member in tar:
-                target = os.path.join(self.folder, member.name)
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                body = tar.extractfile(member)
-                assert body is not None
-                with open(target, "xb") as file:
-                    shutil.copyfileobj(body, file)
+        self._bytes.seek(0)
+        made: Set[str] = set()
+        for path, size in self._files:
+            target = os.path.join(self.folder, path)
+            place = os.path.dirname(target)
+            if place not in made:
+                os.makedirs(place, exist_ok=True)
+                made.add(place)
+            with open(target, "xb") as file:
+                while size:
+                    size -= file.write(self._bytes.read(min(size, 1024 * 1024)))
         self._facts = dict(self._look())
 
     def _look(self) -> Iterator[Tuple[str, Tuple[int, int, int]]]:
@@ -1287,6 +1303,7 @@ class Probe:
     def load(self, lists: bool) -> Json:
         """Import Airflow; what it is and, if ``lists``, what there is to check. Paths are relative to the folder."""
         self._adopt_orphans()
+        gc.disable()  # what is imported stays, and there is no use in looking at it again and again
         if self.folder not in sys.path:
             sys.path.append(self.folder)
         sys.dont_write_bytecode = True
@@ -1298,7 +1315,8 @@ class Probe:
     def _list(self) -> List[Json]:
         """The DAG files, and those that are worth a look although Airflow passes them over."""
         every = self.airflow.list_files(self.folder, False)
-        seen = set(self.airflow.list_files(self.folder, True)) if self.airflow.safe_mode() else set(every)
+        safe_mode = self.airflow.safe_mode()
+        seen = {file for file in every if self.airflow.might_contain_dag(file, safe_mode)}
         return [
             {"path": os.path.relpath(file, self.folder), "skipped": file not in seen}
             for file in sorted(every)
@@ -1312,8 +1330,9 @@ class Probe:
             self.airflow.warm_up(self.scratch)
         except Exception as error:  # noqa: BLE001 (each child would load the same, only later)
             sys.stderr.write("dagferry: Airflow did not take a plain DAG: %s\n" % _text(error))
-        gc.collect()
         gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
+        gc.enable()
 
     @staticmethod
     def _adopt_orphans() -> None:
@@ -1527,7 +1546,7 @@ def serve(request: Json, take: Callable[[], bytes], channel: int) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="dagferry-probe-") as scratch:
         scratch = os.path.realpath(scratch)
-        tree = Tree(request["tar"], os.path.join(scratch, "dags"))
+        tree = Tree(request["files"], os.path.join(scratch, "dags"))
         prepare(request, scratch, tree.folder)
         probe = Probe({**request["settings"], "channel": channel}, tree, scratch)
         try:
