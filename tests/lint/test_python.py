@@ -131,8 +131,13 @@ def test_every_rule_has_a_case() -> None:
 @pytest.mark.parametrize("code", CASES)
 def test_a_rule_fires_on_the_bad_and_not_on_the_good(tmp_path: Path, code: str) -> None:
     bad, good = CASES[code]
-    assert code in codes(tmp_path / "bad", bad)
-    assert codes(tmp_path / "good", good) == set()
+    asked = Settings(severity={code: Severity.WARNING})
+    assert code in codes(tmp_path / "bad", bad, asked)
+    assert codes(tmp_path / "good", good, asked) == set()
+
+
+def test_old_names_that_still_work_are_no_finding_unless_somebody_asks(tmp_path: Path) -> None:
+    assert codes(tmp_path, "from airflow import DAG\nDAG('a', schedule=None)\n") == set()
 
 
 @pytest.mark.parametrize("code", REFUSED)
@@ -161,8 +166,9 @@ def test_an_airflow_that_is_not_3_is_not_told_what_3_changed(tmp_path: Path, ver
 
 
 def test_what_moved_in_3_1_is_no_news_for_3_0(tmp_path: Path) -> None:
-    assert codes(tmp_path / "0", AIRFLOW["AIR321"][0], airflow_version="3.0.6") == set()
-    assert codes(tmp_path / "1", AIRFLOW["AIR321"][0], airflow_version="3.1") == {"AIR321"}
+    asked = Settings(severity={"AIR3": Severity.WARNING})
+    assert codes(tmp_path / "0", AIRFLOW["AIR321"][0], asked, airflow_version="3.0.6") == set()
+    assert codes(tmp_path / "1", AIRFLOW["AIR321"][0], asked, airflow_version="3.1") == {"AIR321"}
 
 
 def test_variables_are_left_to_a_real_airflow_where_one_takes_part(tmp_path: Path) -> None:

@@ -177,6 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
         if status not in (204, 304):
             self.send_header("Content-Length", told if self.command == "HEAD" else str(len(body)))
         self.end_headers()
+        if self.command == "HEAD":
+            return  # a body would be taken for the next reply of this connection
         if fault is not None and fault.cut is not None:
             body, self.close_connection = body[: fault.cut], True
         if fault is None or not fault.pause:

@@ -9,7 +9,9 @@ Chosen is what raises, or is never what its author meant; style is no business o
 * ``F631 F632 F634 PLE1205 PLE1206`` run, and do something else than they say: warnings.
 * ``AIR301 AIR302``: every name that Airflow 3.1.8 and 3.3.2 can import was held against them; ruff calls three of them
   gone that are there (`STILL_THERE`). Errors.
-* ``AIR303 AIR311 AIR312 AIR321``: old names and forms that some release of Airflow 3 still takes. Warnings.
+* ``AIR303``: other arguments in Airflow 3. A warning.
+* ``AIR311 AIR312 AIR321``: old names that Airflow 3 still takes, `from airflow import DAG` among them. Off, until the
+  configuration gives them a severity; a real Airflow says when one is gone.
 * ``AIR003 AIR304``: true of every Airflow.
 
 ``F503``, ``F722`` and ``PLE0704`` were left out: each has uses that work.
@@ -24,6 +26,7 @@ from .finding import Rule, Severity
 
 _error = partial(Rule, source="python", severity=Severity.ERROR)
 _warning = partial(Rule, source="python", severity=Severity.WARNING)
+_advice = partial(Rule, source="python", severity=Severity.OFF)
 
 SYNTAX_ERROR: Final = _error(
     "syntax-error",
@@ -155,7 +158,7 @@ AIRFLOW_3: Final = (
         ),
         hint="give the arguments by name, as Airflow 3 calls them",
     ),
-    _warning(
+    _advice(
         "AIR311",
         title="an old name that later releases of Airflow 3 drop",
         explanation=(
@@ -164,7 +167,7 @@ AIRFLOW_3: Final = (
         ),
         hint="import it from `airflow.sdk`",
     ),
-    _warning(
+    _advice(
         "AIR312",
         title="an old name of what a provider has now",
         explanation="It works in Airflow 3 as long as the provider is installed, through a layer that is meant to go.",
@@ -172,7 +175,7 @@ AIRFLOW_3: Final = (
     ),
 )
 AIRFLOW_3_1: Final = (
-    _warning(
+    _advice(
         "AIR321",
         title="an old name since Airflow 3.1",
         explanation="It works in Airflow 3.1.8 and 3.3.2, through a layer that is meant to go.",
