@@ -48,25 +48,35 @@ class Checkout:
 
 
 @contextmanager
-def checked_out(repository: Repository, sources: Iterable[Source]) -> Iterator[Checkout]:
+def checked_out(repository: Repository, sources: Iterable[Source], *, largest: int | None = None) -> Iterator[Checkout]:
     """The sources on disk, as long as the context lasts. Raises `MachineFault`, `Malformed` for a blob that is absent.
 
     ``sources`` are gone through twice. Nothing but regular files is written, below a fresh folder, and the paths have
-    passed the checks of packing.
+    passed the checks of packing. Files of more than ``largest`` bytes are listed, and not written.
     """
-    with disk.doing("writing the tree that is checked"), TemporaryDirectory(prefix="dagferry-lint-") as scratch:
+
+    def fits(source: Source) -> bool:
+        return largest is None or source.entry.size <= largest
+
+    with TemporaryDirectory(prefix="dagferry-lint-", ignore_cleanup_errors=True) as scratch:
         folder = Path(scratch).resolve() / "dags"
-        folder.mkdir()
         files = {}
-        with repository.blobs(source.entry.object_id for source in sources) as blobs:
+        with (
+            disk.doing("writing the tree that is checked"),
+            repository.blobs(source.entry.object_id for source in sources if fits(source)) as blobs,
+        ):
+            folder.mkdir()
             for source in sources:
-                target = folder / source.path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("xb") as file:
-                    for chunk in blobs.read(source.entry):
-                        file.write(chunk)
-                if source.executable:
-                    target.chmod(0o755)
                 entry = source.entry
+                if fits(source):
+                    _write(folder / source.path, blobs.read(entry), executable=source.executable)
                 files[source.path] = CheckoutFile(source.path, entry.path, entry.object_id, entry.size)
         yield Checkout(folder, files)
+
+
+def _write(target: Path, body: Iterable[bytes], *, executable: bool) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("xb") as file:
+        file.writelines(body)
+    if executable:
+        target.chmod(0o755)

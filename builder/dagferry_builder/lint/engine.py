@@ -97,7 +97,8 @@ def lint(repository: Repository, bundle: Bundle, rev: str, settings: Settings, a
     except CannotPack as error:
         judged = _judged(files.from_problems(error.problems), settings, {})
         return Result(bundle.name, commit, tuple(judged), Checked(0), time.monotonic() - began)
-    with checked_out(repository, sources) as checkout:
+    largest = None if around.interpreter is not None else secrets.MOST_BYTES  # nobody would read it
+    with checked_out(repository, sources, largest=largest) as checkout:
         seen = _ask(checkout, settings, around, bundle.name)
         return _result(checkout, seen, settings, around, Result(
             bundle.name, commit, (), Checked(len(checkout.files)), began
