@@ -45,8 +45,8 @@ class Commands:
     def environment(self) -> dict[str, str]:
         return {**self._base, **self.shown}
 
-    def run(self, *words: str, expect: int | tuple[int, ...] = 0, show: bool = True, env: Mapping[str, str] | None = None,
-            stdin: str = "") -> str:  # fmt: skip
+    def run(self, *words: str, expect: int | tuple[int, ...] = 0, show: bool = True,
+            env: Mapping[str, str] | None = None, stdin: str = "") -> str:  # fmt: skip
         """Run a command; what it printed. Raises `Broken` if the exit code is not as expected."""
         if show:
             self._story.command(*map(self.as_typed, words))
