@@ -6,6 +6,7 @@ import difflib
 import logging
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,19 @@ for _commands in (cli_build, cli_lint, cli_store, cli_channel, cli_inspect, cli_
         dagferry.add_command(_command)
 
 
+def _wants_json(args: list[str]) -> bool:
+    """Whether lint is asked for JSON by ``--format``: then an error is one document too, as with ``-o json``."""
+    if args[:1] != ["lint"]:
+        return False
+    given = [after for one, after in pairwise([*args, ""]) if one == "--format"]
+    given += [one.removeprefix("--format=") for one in args if one.startswith("--format=")]
+    return "json" in (given or [os.environ.get("DAGFERRY_FORMAT", "")])
+
+
 def main() -> None:
     """The entry point: run the command and exit with its code."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
-    default = os.environ.get("DAGFERRY_OUTPUT", "text")
+    default = "json" if _wants_json(sys.argv[1:]) else os.environ.get("DAGFERRY_OUTPUT", "text")
     sys.exit(
         commandline.run(
             lambda args: dagferry.main(args, "dagferry", standalone_mode=False), sys.argv[1:], default_output=default

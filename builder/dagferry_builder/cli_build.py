@@ -43,6 +43,12 @@ TEMPLATE = """\
 [bundles.{name}]
 root = "{root}"                           # the folder that Airflow will see as its DAG folder
 # version_pattern = "v[0-9]*"             # which tags name versions, as in `git describe --match`
+
+# What is checked before. This is read from the commit as well. See docs/lint.md.
+# [lint]
+# python = "/opt/airflow/bin/python"     # production's Airflow; or: docker run --rm -i IMAGE python
+# require_airflow = true                 # without one, refuse
+# baseline = "lint-baseline.json"        # what is known: `dagferry lint --write-baseline lint-baseline.json`
 """
 
 

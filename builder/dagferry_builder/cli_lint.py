@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dagferry_schemas.commandline import emit
-from dagferry_schemas.errors import Unknown
+from dagferry_schemas.errors import Malformed, Unknown
 from dagferry_storage import disk
 
 from . import __version__, options
@@ -18,6 +18,7 @@ from .cli_counting import counted
 from .gate import Gate, refusal, require_passed
 
 if TYPE_CHECKING:
+    from .lint.baseline import Entry
     from .lint.finding import Rule
     from .lint.result import Result
     from .site import Site
@@ -57,9 +58,11 @@ def lint(
     site = replace(site, root_option=root)
     options.note_uncommitted(site, rev, "checked")
     with counted("checking DAG files") as progress:
-        result = replace(gate, progress=progress).run(site, rev, against=against, allow_removal=allow_removal)
+        result = replace(gate, progress=progress).run(
+            site, rev, against=against, allow_removal=allow_removal, all_findings=write_baseline is not None
+        )
     if write_baseline is not None:
-        _write_baseline(result, write_baseline, form)
+        _write_baseline(result, write_baseline, site.bundle(rev).selection.root, form)
         return 0
     return show(result, form)
 
@@ -84,28 +87,55 @@ def show(result: Result, form: str) -> int:
     return 0
 
 
-def _write_baseline(result: Result, path: Path, form: str) -> None:
-    from .lint import baseline
+def _write_baseline(result: Result, path: Path, root: str, form: str) -> None:
+    """Write what is found below ``root``; what the file knows that this run did not look for stays in it."""
+    from .lint import baseline, text
+    from .lint.finding import Severity
 
+    raw = baseline.write(result.findings, result.lines, _still_known(result, path, root))
     with disk.doing(f"writing {path}"):
-        disk.write_whole(path, baseline.write(result.findings, result.lines))
-    known = {"baseline": str(path), "findings": len(result.findings)}
-    emit(known, form, f"{path}: {len(result.findings)} finding(s) are known from now on; name it in lint.baseline")
+        disk.write_whole(path, raw)
+    count = len(baseline.read(raw, str(path)).entries)
+    left = sum(one.severity is Severity.ERROR and not baseline.may_be_known(one) for one in result.findings)
+    said = [f"{path}: {text.counted(count, 'finding')} known from now on"]
+    said += [f"{text.counted(left, 'error')} cannot be known and still refuse the version"] if left else []
+    said += ["next: name the file in lint.baseline, and commit both"]
+    emit({"baseline": str(path), "findings": count, "left": left}, form, "\n".join(said))
+
+
+def _still_known(result: Result, path: Path, root: str) -> list[Entry]:
+    """Entries of the old file that are another bundle's, or an Airflow's where none took part."""
+    from .lint import baseline
+    from .lint.rules import RULES
+
+    if not path.exists():
+        return []
+    try:
+        with disk.doing(f"reading {path}"):
+            old = baseline.read(path.read_bytes(), str(path)).entries
+    except Malformed:
+        click.echo(f"note: {path} could not be read as a baseline, and is replaced", err=True)
+        return []
+    ours, neighbours = baseline.within(old, root)
+    absent = () if result.checked.environment is not None else ("airflow", "policy")
+    return [*neighbours, *(one for one in ours if baseline.source_of(one.rule, RULES) in absent)]
 
 
 def _explain(name: str, form: str) -> None:
     from .lint.python import explain_code
     from .lint.rules import RULES
 
-    rules: list[Rule] = list(RULES.values()) if name == "all" else [found for found in [RULES.get(name)] if found]
+    rules: list[Rule] = [RULES[name]] if name in RULES else []
     if not rules and (asked := explain_code(name)) is not None:
         rules = [asked]
+    if not rules:  # `all`, or the beginning of a code, as in `lint.severity`
+        rules = [rule for rule in RULES.values() if name == "all" or (name.isupper() and rule.id.startswith(name))]
     if not rules:
         raise Unknown(f"there is no rule {name!r}", options.nearest(name, RULES) or "`--explain all` lists them")
     facts: list[dict[str, Any]] = [{**vars(rule), "severity": rule.severity.value} for rule in rules]
     blocks = [
         f"{rule.id} ({rule.severity.value}): {rule.title}\n\n{rule.explanation}\n\nTo mend it: {rule.hint}"
-        if name != "all"
+        if len(rules) == 1
         else f"{rule.id:26} {rule.severity.value:8} {rule.title}"
         for rule in rules
     ]
@@ -113,14 +143,21 @@ def _explain(name: str, form: str) -> None:
 
 
 def gated(gate: Gate, site: Site, rev: str, *, against: str | None = None, allow_removal: bool = False) -> Result:
-    """Lint before a publication: what is found is shown on stderr. Raises `BadData` if it refuses the version."""
+    """Lint before a publication: what is found is shown on stderr. Raises `BadData` if it refuses the version.
+
+    That no Airflow took part is one line here: what a publication is about is the version.
+    """
     from .lint import text
+    from .lint.finding import Severity
     from .lint.rules import RULES
 
     with counted("checking DAG files") as progress:
         result = replace(gate, progress=progress).run(site, rev, against=against, allow_removal=allow_removal)
-    if result.findings:
-        click.echo(text.render(result, RULES, colour=options.coloured(sys.stderr)), err=True)
+    if all(one.rule == "no-airflow" and one.severity is Severity.WARNING for one in result.findings):
+        for one in result.findings:
+            click.echo(f"warning: {one.message} (`dagferry lint` says more)", err=True)
+    else:
+        click.echo(text.render(result, RULES, colour=options.coloured(sys.stderr), notice=False), err=True)
     require_passed(result)
     return result
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagferry_schemas.errors import BadData, MachineFault, Usage
+from dagferry_schemas.errors import BadData, Usage
 
 from . import config
 from .lint import baseline, live_state
@@ -22,6 +22,7 @@ from .lint.interpreter import find_interpreter
 from .lint.live import Others
 from .lint.rules import RULES
 from .lint.settings import Settings, read_settings
+from .lint.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,19 +50,29 @@ class Gate:
         commit = repository.resolve(rev)
         found = config.at_commit(repository, commit, site.found)
         base = site.found.folder or repository.top
-        what = str(site.found.path) if found is None else f"the config file in commit {commit[:12]}"
-        settings = (site.found.config if found is None else found).lint or {}
-        return read_settings(settings, what, rules, locked=False), base
+        what = f"the config file in commit {commit[:12]}"
+        return read_settings((found.lint if found else None) or {}, what, rules, locked=False), base
 
-    def run(self, site: Site, rev: str, *, against: str | None = None, allow_removal: bool = False) -> Result:
-        """Lint ``rev``; with ``against`` (``channel:NAME``) also compare it with what is live."""
+    def run(
+        self,
+        site: Site,
+        rev: str,
+        *,
+        against: str | None = None,
+        allow_removal: bool = False,
+        all_findings: bool = False,
+    ) -> Result:
+        """Lint ``rev``; with ``against`` (``channel:NAME``) also compare it with what is live.
+
+        With ``all_findings`` no baseline takes any out: a new one has to know what the old one knew.
+        """
         settings, base = self.settings(site, rev)
         bundle = site.bundle(rev)
         around = Surroundings(
             interpreter=find_interpreter(self.python or settings.python, Path.cwd() if self.python else base),
             cache_folder=self.cache,
             against=self._against(site, bundle.name, against, allow_removal=allow_removal),
-            known=_baseline(settings, base, site, rev),
+            known=None if all_findings else _baseline(settings, base, site, rev),
         )
         if self.progress is not None:
             around = replace(around, progress=self.progress)
@@ -101,7 +112,7 @@ def _baseline(settings: Settings, base: Path, site: Site, rev: str) -> Known | N
                 f"the baseline {path} cannot be read: {error.strerror}", "see `baseline` in the policy"
             ) from None
     repository = site.repository
-    within = (base / settings.baseline).resolve().relative_to(repository.top.resolve()).as_posix()
+    within = _within(repository.top, base / settings.baseline, settings.baseline)
     raw = repository.file(repository.resolve(rev), within)
     if raw is None:
         raise Usage(
@@ -112,11 +123,22 @@ def _baseline(settings: Settings, base: Path, site: Site, rev: str) -> Known | N
     return Known(baseline.read(raw, within), within)
 
 
+def _within(top: Path, path: Path, name: str) -> str:
+    """``path`` below the top of the repository; it is read from the commit, so links on this disk mean nothing."""
+    found = os.path.relpath(path, top)
+    if found.startswith("..") or Path(name).is_absolute():
+        raise Usage(
+            f"lint.baseline: {name!r} is not in the repository",
+            "name a file that is committed, relative to the config file; a --policy may have one beside itself",
+        )
+    return Path(found).as_posix()
+
+
 def refusal(result: Result) -> BadData:
     """The error for a version that has errors."""
     errors = result.count(Severity.ERROR)
     return BadData(
-        f"lint refuses this version: {errors} error(s)",
+        f"lint refuses this version: {counted(errors, 'error')}",
         "mend them; `dagferry lint --explain RULE` says more about a rule",
         code="lint_failed",
         result=result.to_dict(),
@@ -129,10 +151,10 @@ def require_passed(result: Result) -> None:
         raise refusal(result)
 
 
-def default_cache() -> Path:
-    """Where results are kept: ``$XDG_CACHE_HOME/dagferry``, or ``~/.cache/dagferry``. Raises `MachineFault`."""
+def default_cache() -> Path | None:
+    """Where results are kept: ``$XDG_CACHE_HOME/dagferry``, or ``~/.cache/dagferry``; nowhere without a home."""
     base = os.environ.get("XDG_CACHE_HOME")
     try:
         return (Path(base) if base else Path.home() / ".cache") / "dagferry"
-    except RuntimeError:
-        raise MachineFault("there is no home folder for the cache of lint", "give --cache-dir") from None
+    except RuntimeError:  # a container's user without a name
+        return None

@@ -45,9 +45,9 @@ class Commands:
     def environment(self) -> dict[str, str]:
         return {**self._base, **self.shown}
 
-    def run(self, *words: str, expect: int = 0, show: bool = True, env: Mapping[str, str] | None = None,
-            stdin: str = "") -> str:  # fmt: skip
-        """Run a command; what it printed. Raises `Broken` if the exit code is another."""
+    def run(self, *words: str, expect: int | tuple[int, ...] = 0, show: bool = True,
+            env: Mapping[str, str] | None = None, stdin: str = "") -> str:  # fmt: skip
+        """Run a command; what it printed. Raises `Broken` if the exit code is not as expected."""
         if show:
             self._story.command(*map(self.as_typed, words))
         done = subprocess.run(
@@ -63,11 +63,11 @@ class Commands:
         )
         if show:
             self._story.said(done.stdout.rstrip())
-        if done.returncode != expect:
+        if done.returncode not in (expect if isinstance(expect, tuple) else (expect,)):
             said = "" if show else f": {done.stdout.strip()}"
             raise Broken(f"{shlex.join(words)} ended with exit code {done.returncode}, not {expect}{said}")
-        if show and expect:
-            self._story.said(f"[exit code {expect}]")
+        if show and done.returncode:
+            self._story.said(f"[exit code {done.returncode}]")
         return done.stdout
 
     def facts(self, *words: str) -> dict[str, Any]:

@@ -54,6 +54,12 @@ class Repository:
         self._story.command("git", "commit", "-a", "-m", shlex.quote(message))
         self.git("commit", "--quiet", "--no-verify", "-m", message)
 
+    def revert(self) -> None:
+        """Take the last commit back, by another one."""
+        self._commits += 1
+        self._story.command("git", "revert", "--no-edit", "HEAD")
+        self.git("revert", "--no-edit", "HEAD")
+
     def change(self, sample: tuple[str, str, str], extra: str, message: str) -> None:
         """Commit a change: in the sample a line of a DAG, elsewhere a small file of ours."""
         path, old, new = sample

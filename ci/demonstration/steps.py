@@ -46,6 +46,8 @@ class Stage:
     store: DemoStore
     repository: Repository
     agent: Agent | None = None
+    linted: bool = True
+    """Whether lint takes part: a repository that has errors is delivered without."""
 
     @property
     def pod(self) -> Path:
@@ -73,6 +75,8 @@ def tell(story: Story, commands: Commands, store: DemoStore, original: Path | No
     stage.repository.change(sample, '"""Added by the demo."""\n', message)
     second = _ship(stage, agent)
 
+    _refuse_a_fault(stage, agent)
+
     story.step("It was a mistake: back, with one command")
     began = time.time_ns()
     commands.run("dagferry", "rollback", "--reason", "too many orders")
@@ -99,11 +103,40 @@ def tell(story: Story, commands: Commands, store: DemoStore, original: Path | No
     return stage
 
 
+def _refuse_a_fault(stage: Stage, agent: Agent) -> None:
+    """A commit that lint refuses, and its revert. A repository that is refused anyway has no such step."""
+    if not stage.linted:
+        return
+    story, commands = stage.story, stage.commands
+    story.step("A commit with a fault does not get through")
+    sample = ("dags/hourly_stock.py", "LEAST = 8", "LEAST = LOWEST")
+    message = "Order when it is lowest" if stage.repository.is_sample else "Add a fault"
+    before = (stage.pod / "current").readlink()
+    generation = commands.facts("dagferry", "log")["records"][0]["generation"]
+    stage.repository.change(sample, '"""Added by the demo, with a fault."""\n\nprint(UNDEFINED)\n', message)
+    commands.run("dagferry", "ship", expect=1)
+    versions = commands.facts("dagferry", "versions")["versions"]
+    commit = stage.repository.git("rev-parse", "HEAD").strip()
+    same = (stage.pod / "current").readlink() == before
+    same = same and commands.facts("dagferry", "log")["records"][0]["generation"] == generation
+    story.check(
+        same and all(one["commit"] != commit for one in versions),
+        f"nothing was published, and nothing moved: generation {generation} is live",
+    )
+    stage.repository.revert()
+
+
 def _look_at_repository(stage: Stage) -> None:
     if stage.repository.bundles > 1:
         stage.commands.export({"DAGFERRY_BUNDLE": stage.repository.bundle})
     stage.repository.git("log", "--oneline", "--decorate", "--max-count=5", show=True)
     stage.commands.run("dagferry", "version")
+
+    stage.story.step("Would it break in production? (With an Airflow, lint imports the DAGs as well)")
+    said = stage.commands.run("dagferry", "lint", expect=0 if stage.repository.is_sample else (0, 1))
+    stage.linted = "error: lint refuses" not in said
+    if not stage.linted:
+        stage.commands.export({"DAGFERRY_NO_LINT": "1"})
 
 
 def _publish(stage: Stage) -> str:

@@ -23,7 +23,7 @@ class Story:
 
     def said(self, text: str) -> None:
         for line in text.splitlines():
-            print(f"     {line}", flush=True)
+            print(f"     {line}".rstrip(), flush=True)
 
     def check(self, holds: bool, fact: str) -> None:
         """Print what was looked up, if it is so. Raises `Broken`."""

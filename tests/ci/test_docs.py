@@ -23,8 +23,10 @@ PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md"), *TOP.glob("ci/**/*.md
 IDS = [page.relative_to(TOP).as_posix() for page in PAGES]
 CONFIGURATION = TOP / "docs/configuration.md"
 EXIT_CODES = TOP / "docs/exit-codes.md"
-SOURCES = [*TOP.glob("schemas/dagferry_*/*.py"), *TOP.glob("storage/dagferry_*/*.py"),
-           *TOP.glob("builder/dagferry_*/*.py"), *TOP.glob("agent/dagferry_*/*.py")]  # fmt: skip
+COMPONENTS = [TOP / name for name in ("schemas", "storage", "builder", "agent")]
+SOURCES = [source for component in COMPONENTS for source in component.glob("dagferry_*/**/*.py")
+           if source.name != "__init__.py" and source.parts[-2:] != ("lint", "probe.py")]  # fmt: skip
+"""All modules but the probe of lint, which is no module of ours where it runs."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
@@ -153,7 +155,8 @@ def test_defaults_of_the_agent_are_those_of_the_program() -> None:
 def kinds() -> dict[str, type[errors.DagferryError]]:
     """All classes of errors, wherever they are defined."""
     for source in SOURCES:
-        importlib.import_module(f"{source.parent.name}.{source.stem}")
+        component = next(one for one in COMPONENTS if source.is_relative_to(one))
+        importlib.import_module(".".join(source.relative_to(component).with_suffix("").parts))
     found: dict[str, type[errors.DagferryError]] = {}
     pending: list[type[errors.DagferryError]] = [errors.DagferryError]
     while pending:

@@ -152,23 +152,32 @@ def test_pod_is_restricted() -> None:
 
 def test_workflow_ships_the_whole_history_with_least_rights() -> None:
     workflow = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))
-    assert workflow[True] == {"push": {"branches": ["main"]}}  # YAML 1.1 reads `on` as true
+    assert workflow[True] == {"push": {"branches": ["main"]}, "pull_request": None}  # YAML 1.1 reads `on` as true
+    assert workflow["jobs"]["ship"]["if"] == "github.event_name == 'push'"
     assert workflow["permissions"] == {"contents": "read"}
-    assert workflow["concurrency"]["cancel-in-progress"] is False
+    assert workflow["jobs"]["ship"]["concurrency"]["cancel-in-progress"] is False
     steps = workflow["jobs"]["ship"]["steps"]
     assert steps[0]["with"]["fetch-depth"] == 0
     assert steps[0]["with"]["persist-credentials"] is False
-    for step in steps:
+    for step in (one for job in workflow["jobs"].values() for one in job["steps"]):
         assert re.fullmatch(r"[a-z/-]+@[0-9a-f]{40}", step.get("uses", "a@" + "0" * 40)), "pinned by commit"
         assert "${{" not in step.get("run", ""), "what others may set reaches a shell by the environment only"
 
 
+def test_job_for_pull_requests_gets_no_secret_and_no_store() -> None:
+    job = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]["lint"]
+    assert job["if"] == "github.event_name == 'pull_request'"
+    assert "self-hosted" not in str(job["runs-on"])
+    assert not re.search(r"secrets\.|DAGFERRY_(STORE|AGENTS|TOKEN)", str(job))
+    assert job["steps"][0]["with"]["persist-credentials"] is False
+
+
 def test_workflow_calls_commands_and_options_that_exist() -> None:
     workflow = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))
-    steps = workflow["jobs"]["ship"]["steps"]
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
     calls = [call for step in steps for line in step.get("run", "").splitlines() for call in calls_in(line)]
-    assert [call[:2] for call in calls] == [["dagferry", "ship"]]
-    assert [objection(call) for call in calls] == [None]
+    assert [call[:2] for call in calls] == [["dagferry", "lint"], ["dagferry", "ship"]]
+    assert [objection(call) for call in calls] == [None, None]
     given = {name for step in steps for name in step.get("env", {}) if name.startswith("DAGFERRY_")}
     assert given
     assert given <= variables_of("dagferry")

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagferry_builder.lint.baseline import OWN, Baseline, fingerprint, fingerprints, read, stale, take_out, write
+from dagferry_builder.lint.baseline import (
+    OWN,
+    Baseline,
+    fingerprint,
+    fingerprints,
+    may_be_known,
+    read,
+    stale,
+    take_out,
+    within,
+    write,
+)
 from dagferry_builder.lint.finding import Finding, Severity
 from dagferry_builder.lint.rules import RULES
 from dagferry_schemas.errors import Malformed
@@ -166,6 +177,21 @@ def test_whatever_is_found_can_be_written_read_and_known(told: list[Finding], li
     baseline = read(write(told, lines), "baseline.json")
     kept, count, gone = take_out(told, lines, baseline)
     assert gone == ()
-    assert all(one.severity is Severity.NOTE or one.rule in OWN or one.rule.startswith("secret") for one in kept)
+    assert all(one.severity is Severity.NOTE or not may_be_known(one) for one in kept)
     assert count + len(kept) == len(told)
     assert count == len(baseline.entries)
+
+
+@pytest.mark.parametrize("rule", ["no-airflow", "cannot-pack", "dags-vanished", "dag-owned-elsewhere"])
+def test_what_speaks_of_one_run_is_never_known(rule: str) -> None:
+    once = an_error(path="", line=0, rule=rule)
+    assert take_out([once], {}, known(once)) == ([once], 0, ())
+
+
+def test_bundles_share_a_baseline() -> None:
+    mine, theirs, whole = an_error("a/dags/x.py"), an_error("a/dags2/x.py"), an_error("", rule="large-bundle")
+    entries = known(mine, theirs, whole).entries
+    ours, others = within(entries, "a/dags")
+    assert [{one.path for one in part} for part in (ours, others)] == [{"a/dags/x.py", ""}, {"a/dags2/x.py"}]
+    assert within(entries, "") == (entries, frozenset())
+    assert {one.path for one in read(write([mine], LINES, others), "b").entries} == {"a/dags/x.py", "a/dags2/x.py"}

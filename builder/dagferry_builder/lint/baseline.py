@@ -6,7 +6,9 @@
 2. An entry hides only a finding of the rule and the path that it names in plain words: what is reviewed is what counts.
 3. Errors and warnings are written; notes refuse nothing, and are not. Findings about secrets (rules whose ids begin
    with ``secret``) and those of lint itself are never written and never hidden: a secret that everybody got used to is
-   still delivered, and a suppression with a fault must not be hidden by another one.
+   still delivered, and a suppression with a fault must not be hidden by another one. Nor are those that speak of one
+   run: known once, "most of the live DAGs are gone" or "no Airflow took part" would never be said again. What cannot
+   be packed cannot be let pass.
 4. An entry that hides nothing any more is stale. All stale ones are one note, `STALE`.
 
 The file is JSON with one entry a line, sorted by path, rule and fingerprint, so that a change shows as lines added and
@@ -31,10 +33,11 @@ from dagferry_schemas.commandline import plain
 from dagferry_schemas.errors import Malformed
 from dagferry_schemas.fields import load
 
+from . import live
 from .finding import Finding, Rule, Severity, found
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from dagferry_schemas.fields import Fields
 
@@ -61,6 +64,8 @@ OWN: Final = frozenset(
     {STALE.id, "suppression-without-reason", "unknown-rule", "unused-suppression", "suppression-not-allowed"}
 )
 """Rules of lint itself: their findings are neither suppressed nor known."""
+NEVER: Final = frozenset({"no-airflow", "cannot-pack", *(rule.id for rule in live.RULES)})
+"""Rules that speak of one run, of what is live now, or of a commit that cannot become a version."""
 RULES: Final = (STALE,)
 
 
@@ -143,7 +148,7 @@ def take_out(
     """The findings that the baseline does not know, how many it knows, and its entries that hid none, sorted."""
     kept, known = [], set()
     for finding, entry in _entries(findings, lines):
-        if entry in baseline.entries and _may_be_known(finding):
+        if entry in baseline.entries and may_be_known(finding):
             known.add(entry)
         else:
             kept.append(finding)
@@ -170,18 +175,33 @@ def is_secret(rule: str) -> bool:
     return rule.startswith("secret")
 
 
+def may_be_known(finding: Finding) -> bool:
+    """Whether a baseline may hide ``finding`` (rule 3)."""
+    return finding.rule not in OWN | NEVER and not is_secret(finding.rule)
+
+
 def source_of(rule: str, rules: Mapping[str, Rule]) -> str:
     """The part of lint that finds ``rule``; what is not in ``rules`` is a code of ruff's."""
     return rules[rule].source if rule in rules else "python"
 
 
-def write(findings: Sequence[Finding], lines: Mapping[tuple[str, int], str]) -> bytes:
-    """A baseline file that knows all errors and warnings among ``findings`` that may be known."""
-    entries = sorted({
+def within(entries: Iterable[Entry], root: str) -> tuple[frozenset[Entry], frozenset[Entry]]:
+    """Those of ``entries`` that concern the bundle whose root is ``root``, and those of its neighbours.
+
+    Bundles of one repository share a baseline; an entry without a path may be any one's.
+    """
+    ours = frozenset(one for one in entries if not (root and one.path) or one.path.startswith(plain(root) + "/"))
+    return ours, frozenset(entries) - ours
+
+
+def write(findings: Sequence[Finding], lines: Mapping[tuple[str, int], str], others: Iterable[Entry] = ()) -> bytes:
+    """A baseline file that knows all errors and warnings among ``findings`` that may be known, and ``others``."""
+    found_now = {
         entry
         for finding, entry in _entries(findings, lines)
-        if finding.severity in {Severity.ERROR, Severity.WARNING} and _may_be_known(finding)
-    })  # fmt: skip
+        if finding.severity in {Severity.ERROR, Severity.WARNING} and may_be_known(finding)
+    }
+    entries = sorted({*others, *found_now})
     body = ",\n".join(entry.line() for entry in entries)
     return f'{{"format": {FORMAT}, "findings": [\n{body}{chr(10) if body else ""}]}}\n'.encode()
 
@@ -189,7 +209,3 @@ def write(findings: Sequence[Finding], lines: Mapping[tuple[str, int], str]) -> 
 def _entries(findings: Sequence[Finding], lines: Mapping[tuple[str, int], str]) -> Iterator[tuple[Finding, Entry]]:
     for finding, made in zip(findings, fingerprints(findings, lines), strict=True):
         yield finding, Entry(plain(finding.path), plain(finding.rule), made, plain(finding.message)[:MOST_MESSAGE])
-
-
-def _may_be_known(finding: Finding) -> bool:
-    return finding.rule not in OWN and not is_secret(finding.rule)

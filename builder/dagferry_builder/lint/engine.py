@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -95,12 +96,14 @@ def lint(repository: Repository, bundle: Bundle, rev: str, settings: Settings, a
     try:
         sources = selection.select(repository, commit, bundle.selection).sources
     except CannotPack as error:
-        judged = _judged(files.from_problems(error.problems), settings, {})
+        problems = files.from_problems(error.problems)
+        origins = {one.path: posixpath.join(bundle.selection.root, one.path) for one in problems if one.path}
+        judged = _judged(problems, settings, origins)
         return Result(bundle.name, commit, tuple(judged), Checked(0), time.monotonic() - began)
     largest = None if around.interpreter is not None else secrets.MOST_BYTES  # nobody would read it
     with checked_out(repository, sources, largest=largest) as checkout:
         seen = _ask(checkout, settings, around, bundle.name)
-        return _result(checkout, seen, settings, around, Result(
+        return _result(checkout, bundle, seen, settings, around, Result(
             bundle.name, commit, (), Checked(len(checkout.files)), began
         ))  # fmt: skip
 
@@ -157,7 +160,9 @@ def _cache(
     return Cache(around.cache_folder / f"lint-{key}.json.zst", checkout)
 
 
-def _result(checkout: Checkout, seen: _Seen, settings: Settings, around: Surroundings, start: Result) -> Result:
+def _result(
+    checkout: Checkout, bundle: Bundle, seen: _Seen, settings: Settings, around: Surroundings, start: Result
+) -> Result:
     origins = {path: file.origin for path, file in checkout.files.items()}
     findings = _judged(seen.findings, settings, origins)
     raw = {file.origin: checkout.read(path) for path, file in checkout.files.items() if path.endswith(".py")}
@@ -166,6 +171,7 @@ def _result(checkout: Checkout, seen: _Seen, settings: Settings, around: Surroun
     baselined = 0
     if around.known is not None:
         findings, baselined, idle = baseline.take_out(findings, lines, around.known.baseline)
+        idle = tuple(sorted(baseline.within(idle, bundle.selection.root)[0]))
         findings += _judged(baseline.stale(idle, around.known.path, RULES, absent=seen.absent), settings, {})
     inventory = seen.inventory
     checked = replace(

@@ -7,6 +7,7 @@ inside the repository cannot weaken it then: neither its table, nor its baseline
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import re
 from dataclasses import dataclass, field, fields, replace
@@ -17,7 +18,7 @@ from dagferry_schemas.errors import Usage
 from .finding import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from .finding import Finding, Rule
 
@@ -140,6 +141,11 @@ def read_settings(table: Mapping[str, Any], what: str, known_rules: frozenset[st
     return _Reader(what, known_rules).settings(table, locked=locked)
 
 
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
 class _Reader:
     """Reads one table, strictly: an unknown key or a value of another type is refused with its place."""
 
@@ -177,11 +183,8 @@ class _Reader:
             self._refuse(place, "expected a table")
         for key in table:
             if key not in readers:
-                raise Usage(
-                    f"{self._what}: unknown key {place}.{key}",
-                    "known keys: " + ", ".join(sorted(readers)),
-                    code="unknown_key",
-                )
+                hint = _nearest(key, readers) or "known keys: " + ", ".join(sorted(readers))
+                raise Usage(f"{self._what}: unknown key {place}.{key}", hint, code="unknown_key")
         return {key: readers[key](value, f"{place}.{key}") for key, value in table.items()}
 
     def _refuse(self, place: str, problem: str) -> NoReturn:
@@ -237,7 +240,8 @@ class _Reader:
 
     def _rule(self, name: str, place: str) -> None:
         if name not in self._known_rules and not _RUFF_CODE.fullmatch(name):
-            self._refuse(place, f"there is no rule {name!r} (`dagferry lint --explain all` lists them)")
+            near = _nearest(name, self._known_rules) or "`dagferry lint --explain all` lists them"
+            raise Usage(f"{self._what}: {place}: there is no rule {name!r}", near)
 
     def _flag_or_rules(self, value: object, place: str) -> bool | tuple[str, ...]:
         if isinstance(value, bool):

@@ -43,9 +43,12 @@ _NOT_CHECKED: Final = (
 )
 
 
-def render(result: Result, rules: Mapping[str, Rule], *, colour: bool) -> str:
-    """The report on ``result``, without an end of line at its end; ``rules`` have the hints that findings lack."""
-    blocks = ["\n".join(block) for block in _Report(result, rules, colour=colour).blocks() if block]
+def render(result: Result, rules: Mapping[str, Rule], *, colour: bool, notice: bool = True) -> str:
+    """The report on ``result``, without an end of line at its end; ``rules`` have the hints that findings lack.
+
+    Without ``notice`` the top does not say that no Airflow took part; its finding and the end still do.
+    """
+    blocks = ["\n".join(block) for block in _Report(result, rules, colour=colour).blocks(notice=notice) if block]
     return disarmed("\n\n".join(blocks))
 
 
@@ -58,8 +61,8 @@ class _Report:
         self._styled: Callable[..., str] = styled if colour else _unstyled
         self._seen: Counter[str] = Counter()
 
-    def blocks(self) -> Iterator[list[str]]:
-        if self._result.checked.environment is None:
+    def blocks(self, *, notice: bool) -> Iterator[list[str]]:
+        if notice and self._result.checked.environment is None:
             yield self._notice()
         # Those of the bundle as a whole have an empty path, and come first.
         findings = sorted(self._result.findings)
