@@ -922,7 +922,8 @@ def _refused_by_airflow(error: BaseException) -> bool:
     name = type(error).__name__
     if not isinstance(error, ValueError) and not type(error).__module__.startswith("airflow"):
         return False
-    if "NotFound" in name or "Invalid arguments were passed" in _said(error):
+    said = _said(error)
+    if "NotFound" in name or "_NOT_FOUND: " in said or "Invalid arguments were passed" in said:
         return False
     modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(modules) and str(modules[-1]).startswith("airflow.")
@@ -1271,6 +1272,9 @@ class Tree:
 
 # --- the probe -------------------------------------------------------------------------------------------------------
 
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+"""Options of prctl(2)."""
+
 
 class Probe:
     """Has Airflow loaded, and forks children that examine files."""
@@ -1280,12 +1284,13 @@ class Probe:
         self.tree = tree
         self.folder = tree.folder
         self.scratch = scratch
+        self.pid = os.getpid()
         self.airflow: Airflow
         self._has_tables = False
 
     def load(self, lists: bool) -> Json:
         """Import Airflow; what it is and, if ``lists``, what there is to check. Paths are relative to the folder."""
-        self._adopt_orphans()
+        self._set(PR_SET_CHILD_SUBREAPER, 1)
         if self.folder not in sys.path:
             sys.path.append(self.folder)
         sys.dont_write_bytecode = True
@@ -1315,17 +1320,20 @@ class Probe:
         gc.freeze()
 
     @staticmethod
-    def _adopt_orphans() -> None:
+    def _set(option: int, value: int) -> None:
         try:
             import ctypes
 
-            ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER, see prctl(2)
+            ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
         except (ImportError, OSError, AttributeError):
             pass
 
     def become_child(self) -> None:
-        """In a fresh child: a group of its own, nothing of the probe's channels, and limits."""
+        """In a fresh child: a group of its own, the probe's fate, nothing of the probe's channels, and limits."""
         os.setpgid(0, 0)
+        self._set(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != self.pid:  # it was too late for that
+            os._exit(1)
         null = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):
             os.dup2(null, number)
@@ -1505,6 +1513,22 @@ def prepare(request: Json, scratch: str, folder: str) -> None:
     variables.update({"AIRFLOW_CONN_" + name.upper(): value for name, value in request["connections"].items()})
 
 
+def end_on_sigterm(scratch: str) -> None:
+    """Have SIGTERM end the probe together with its children, and with what it has on disk."""
+    probe = os.getpid()
+
+    def leave(*_: object) -> NoReturn:
+        if os.getpid() == probe:
+            for pid in Child.living:
+                with contextlib.suppress(OSError):
+                    os.killpg(pid, signal.SIGKILL)
+            _kill_orphans(set())
+            shutil.rmtree(scratch, ignore_errors=True)
+        os._exit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, leave)
+
+
 def serve(request: Json, take: Callable[[], bytes], channel: int) -> None:
     """Answer the builder until it says no more: lines of file tasks in, lines of reports out."""
 
@@ -1516,6 +1540,7 @@ def serve(request: Json, take: Callable[[], bytes], channel: int) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="dagferry-probe-") as scratch:
         scratch = os.path.realpath(scratch)
+        end_on_sigterm(scratch)
         tree = Tree(request["tar"], os.path.join(scratch, "dags"))
         prepare(request, scratch, tree.folder)
         probe = Probe({**request["settings"], "channel": channel}, tree, scratch)
