@@ -145,7 +145,7 @@ def tree(tmp_path: Path) -> Iterator[probe.Tree]:
     found._tar.close()
 
 
-class tar_on_descriptor_0:  # noqa: N801 (a context)
+class tar_on_descriptor_0:
     def __init__(self, path: Path) -> None:
         self._path = path
 
