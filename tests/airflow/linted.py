@@ -35,7 +35,7 @@ except ImportError:
 
 {above}
 with DAG(
-    {name!r},
+    {name},
     schedule="@daily",
     start_date=datetime(2025, 1, 1),
     catchup=False,
@@ -52,9 +52,12 @@ with DAG(
 """
 
 
-def dag(name: str, above: str = "", inside: str = "") -> bytes:
-    """A plain DAG file that no rule has anything to say of, with lines of one's own above the DAG and inside it."""
-    return DAG.format(name=name, above=above, inside=inside).encode()
+def dag(name: str, above: str = "", inside: str = "", *, expression: str = "") -> bytes:
+    """A plain DAG file that no rule has anything to say of, with lines of one's own above the DAG and inside it.
+
+    ``expression`` is Python for the id, in place of the ``name``.
+    """
+    return DAG.format(name=expression or repr(name), above=above, inside=inside).encode()
 
 
 def below_dags(files: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 from datetime import timedelta
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,6 +39,16 @@ def dag(*tasks: Plain, **more: object) -> Plain:
 def test_structure_is_ids_and_edges_in_order() -> None:
     found = probe.structure_of(dag(task("join", ("b", "a")), task("a"), task("b")))
     assert found == {"join": ["a", "b"], "a": [], "b": []}
+
+
+class Rule(str, Enum):
+    ALL = "all_success"
+
+
+def test_id_that_is_a_member_of_an_enumeration_is_its_value() -> None:
+    assert probe.structure_of(dag(Plain(task_id=Rule.ALL, upstream_task_ids={Rule.ALL, "a"}))) == {
+        "all_success": ["a", "all_success"]
+    }
 
 
 def test_definition_has_plain_values_as_they_are_and_others_by_their_type() -> None:

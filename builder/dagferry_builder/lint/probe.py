@@ -329,7 +329,7 @@ class Watch:
             made(dag, *arguments, **options)
             if self.active and not getattr(dag, "is_subdag", False):
                 origin, line, _called = self.cause()
-                self.created.setdefault(str(getattr(dag, "dag_id", "")), (origin, line))
+                self.created.setdefault(id_text(getattr(dag, "dag_id", "")), (origin, line))
 
         init.__signature__ = inspect.signature(made)  # type: ignore[attr-defined]
         init.__wrapped__ = made  # type: ignore[attr-defined]
@@ -484,14 +484,19 @@ def preload(files: List[str]) -> None:
 # --- what is said of a DAG -------------------------------------------------------------------------------------------
 
 
+def id_text(name: Any) -> str:
+    """An id as Airflow stores it: of a member of an enumeration of strings, that is the value."""
+    return str.__str__(name) if isinstance(name, str) else str(name)
+
+
 def facts_of(dag: Any, file: str, seconds: float) -> Json:
     """The inventory's facts of one DAG."""
-    tasks = [_task_facts(task) for task in sorted(dag.tasks, key=lambda task: str(task.task_id))]
+    tasks = [_task_facts(task) for task in sorted(dag.tasks, key=lambda task: id_text(task.task_id))]
     owners = {owner.strip() for task in tasks for owner in task["owner"].split(",") if owner.strip()}
     starts = [start for start in [getattr(dag, "start_date", None)] if start is not None]
     starts = starts or [task.start_date for task in dag.tasks if getattr(task, "start_date", None) is not None]
     return {
-        "id": str(dag.dag_id),
+        "id": id_text(dag.dag_id),
         "file": file,
         "schedule": _schedule(dag),
         "start": _moment(min(starts)) if starts else None,
@@ -512,9 +517,9 @@ def _task_facts(task: Any) -> Json:
     name = str(getattr(task, "operator_name", "") or "")
     retries = getattr(task, "retries", None)
     return {
-        "id": str(task.task_id),
+        "id": id_text(task.task_id),
         "operator": name if name.startswith("@") else str(getattr(task, "task_type", type(task).__name__)),
-        "upstream": sorted(map(str, task.upstream_task_ids)),
+        "upstream": sorted(map(id_text, task.upstream_task_ids)),
         "owner": str(getattr(task, "owner", "") or ""),
         "email": [one.strip() for one in email.split(",")] if isinstance(email, str) else sorted(map(str, email)),
         "retries": retries if isinstance(retries, int) and retries >= 0 else None,
@@ -576,7 +581,7 @@ def _said(value: object) -> str:
 
 def definition_of(dag: Any) -> Json:
     """All plain values of a DAG and its tasks, to compare two imports by; what is not plain counts by its type."""
-    tasks = {str(task.task_id): _values(task) for task in dag.tasks}
+    tasks = {id_text(task.task_id): _values(task) for task in dag.tasks}
     return {"dag": _values(dag), "params": _params(dag), "tasks": tasks}
 
 
@@ -597,7 +602,7 @@ def _odd(value: Any, levels: int) -> bool:
 
 def structure_of(dag: Any) -> Json:
     """The ids of a DAG's tasks, each with those right upstream."""
-    return {str(task.task_id): sorted(map(str, task.upstream_task_ids)) for task in dag.tasks}
+    return {id_text(task.task_id): sorted(map(id_text, task.upstream_task_ids)) for task in dag.tasks}
 
 
 def as_text(value: object, folder: str) -> str:
@@ -670,7 +675,7 @@ class Templates:
                     environment = dag.get_template_env()
                 problem = _parse(environment, value, names_file)
                 if problem is not None:
-                    yield problem[0], "task %r, %s: %s" % (str(task.task_id), field, problem[1])
+                    yield problem[0], "task %r, %s: %s" % (id_text(task.task_id), field, problem[1])
                 elif not names_file and not own:
                     self._fine.add(value)
 
@@ -753,7 +758,7 @@ class Examiner:
             found, escaped = [], error
         seconds = watch.seconds
         # Airflow lists a DAG twice that is at the top level of a module and was used as a context manager in another.
-        dags = sorted({id(dag): dag for dag in found or []}.values(), key=lambda dag: str(dag.dag_id))
+        dags = sorted({id(dag): dag for dag in found or []}.values(), key=lambda dag: id_text(dag.dag_id))
         report: Json = {"path": watch.relative(file), "seconds": seconds, "dags": [], "digests": {}}
         report["skipped"] = bool(task["skipped"])
         raised = watch.error if watch.error is not None else escaped
@@ -783,22 +788,22 @@ class Examiner:
 
     def _refused(self, dag: Any, error: BaseException) -> None:
         self._failed.append((dag, error))
-        self._say(error, "invalid-dag", self._line(dag), "DAG %r: " % str(getattr(dag, "dag_id", "")))
+        self._say(error, "invalid-dag", self._line(dag), "DAG %r: " % id_text(getattr(dag, "dag_id", "")))
 
     def _line(self, dag: Any) -> int:
-        origin, line = self._watch.created.get(str(getattr(dag, "dag_id", "")), ("", 0))
+        origin, line = self._watch.created.get(id_text(getattr(dag, "dag_id", "")), ("", 0))
         return line if origin == self._watch.file else 0
 
     def _check_templates(self, dag: Any) -> None:
         try:
             for rule, message in self._templates.check(dag):
-                self._watch.problem(rule, "DAG %r, %s" % (str(dag.dag_id), message), line=self._line(dag))
+                self._watch.problem(rule, "DAG %r, %s" % (id_text(dag.dag_id), message), line=self._line(dag))
         except Exception as error:  # noqa: BLE001 (an operator's own attributes may raise; that says nothing of templates)
             logging.debug("templates of %s: %s", self._watch.file, error)
 
     def _describe(self, dag: Any, report: Json, seconds: float, task: Json) -> None:
         watch = self._watch
-        name = str(dag.dag_id)
+        name = id_text(dag.dag_id)
         definition = definition_of(dag)
         if has_odd_values(dag):
             with contextlib.suppress(Exception):  # if it cannot be serialized, that is said below
