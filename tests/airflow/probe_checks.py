@@ -33,7 +33,7 @@ FILES: Final = {
     "d_2_looks.py": dag("", expression=LOOKS.format("d_2")),
     "d_3_dirty.py": DIRTY,
     "d_4_looks.py": dag("", expression=LOOKS.format("d_4")),
-    "e_random.py": dag("e_random", inside="import random; task(task_id=f'work_{random.random()}')(len)([])"),
+    "e_random.py": dag("e_random", inside="import random; work.override(task_id=f'work_{random.random()}')()"),
     "f_helped.py": dag("", above="from helper import NAME", expression="NAME"),
     "helper.py": b"NAME = 'f_before'\n",
     **files_of("faults", "not_serializable_timetable"),
