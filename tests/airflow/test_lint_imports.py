@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dagferry_builder.lint.interpreter import Interpreter
+    from tests.airflow.real import Airflow
 
 pytestmark = pytest.mark.airflow
 
@@ -81,10 +82,10 @@ def test_python_of_one_word_has_our_environment_and_a_prefix_has_its_own(
     assert away.checked.environment.airflow.startswith(lint_python[0])
 
 
-def test_prefix_may_say_what_it_likes_on_stderr(lint_python: tuple[str, Path], tmp_path: Path) -> None:
+def test_prefix_may_say_what_it_likes_on_stderr(airflow: Airflow, tmp_path: Path) -> None:
     banner = 'for number in 1 2 3 4 5; do echo "Pulling layer $number ..." >&2; done'
     prefix = script(tmp_path / "run", banner, 'exec "$@"')
-    result = lint_files(tmp_path / "clone", {"a.py": dag("a")}, interpreter(f"{prefix} {lint_python[1]}"))
+    result = lint_files(tmp_path / "clone", {"a.py": dag("a")}, interpreter(f"{prefix} {airflow.python}"))
     assert rules_by_file(result) == {}
     assert ids(result) == {"a"}
 
@@ -305,11 +306,11 @@ def test_cache_folder_that_cannot_be_written_costs_only_time(
     assert "writing the cache of lint" in caplog.text
 
 
-def test_result_that_depends_on_the_moment_is_not_kept(lint_python: tuple[str, Path], tmp_path: Path) -> None:
+def test_result_that_depends_on_the_moment_is_not_kept(airflow: Airflow, tmp_path: Path) -> None:
     clone = Clone(tmp_path / "clone")
     clone.commit(below_dags({"a.py": dag("a"), "slow.py": dag("slow", above="import time\ntime.sleep(60)")}))
     for cached in (0, 1):
-        result = lint_clone(clone, lint_python[1], cache=tmp_path / "cache", import_timeout=1)
+        result = lint_clone(clone, airflow.python, cache=tmp_path / "cache", import_timeout=1)
         assert rules_by_file(result) == {"slow.py": {"import-timeout"}}
         assert result.checked.cached == cached
 
@@ -335,7 +336,7 @@ def marked(mark: str) -> dict[int, str]:
     ids=["interrupt of the group", "interrupt of dagferry alone", "termination"],
 )
 def test_interrupted_run_leaves_nothing_behind(
-    lint_python: tuple[str, Path], tmp_path: Path, number: signal.Signals, whole_group: bool, code: int
+    airflow: Airflow, tmp_path: Path, number: signal.Signals, whole_group: bool, code: int
 ) -> None:
     mark = secrets.token_hex(8)
     scratch = tmp_path / "scratch"
@@ -348,7 +349,7 @@ def test_interrupted_run_leaves_nothing_behind(
         {**below_dags({"a.py": dag("a", above=forever)}), "dagferry.toml": table + b'[bundles.etl]\nroot = "dags"\n'}
     )
     process = subprocess.Popen(
-        lint_command(lint_python[1], "--no-cache"),
+        lint_command(airflow.python, "--no-cache"),
         cwd=clone.folder,
         env=harness.environment(TMPDIR=str(scratch), **{MARK: mark}),
         stdin=subprocess.DEVNULL,
