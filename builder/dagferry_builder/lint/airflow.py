@@ -151,6 +151,9 @@ class Imports:
                 if not self._hand_over(talk, number, chunk):
                     log.debug("a probe ended: %s", talk.complaint())
                     talk.close()
+                    talk = None
+                    if self._failure is not None:
+                        return
                     talk = self._start(number)
         except BaseException as error:  # noqa: BLE001 (it is raised again by the thread that waits)
             self._give_up(error)
@@ -184,7 +187,12 @@ class Imports:
             "variables": dict(settings.variables),
             "connections": dict(settings.connections),
         }
-        talk = self._talks[number] = Conversation(self._interpreter, request, self._checkout, number + 1)
+        talk = Conversation(self._interpreter, request, self._checkout, number + 1)
+        with self._changed:
+            self._talks[number] = talk
+            given_up = self._failure is not None
+        if given_up:
+            talk.kill()
         answer = talk.receive(PATIENCE)
         if answer is None or "ready" not in answer:
             said = str((answer or {}).get("broken", "")) or talk.complaint()

@@ -130,7 +130,8 @@ def _load(file: Path) -> dict[str, Any]:
         document = json.loads(raw)
     except (OSError, ValueError, zstandard.ZstdError):
         return {}
-    return document if isinstance(document, dict) else {}
+    whole = isinstance(document, dict) and isinstance(document.get("files"), dict)
+    return document if whole else {}
 
 
 def key_of(*parts: object) -> str:

@@ -47,6 +47,8 @@ _SEEDED: Final = (
 )
 PATIENCE: Final = 300.0
 """Seconds that an interpreter gets to start, with an image to pull and an Airflow to import."""
+GRACE: Final = 2.0
+"""Seconds that a probe gets to end by itself."""
 SHOWN: Final = 1500
 """Characters of an interpreter's complaints that are shown, the last ones."""
 
@@ -152,9 +154,18 @@ class Conversation:
         return self._complaints.read().decode("utf-8", "replace").strip()[-SHOWN:]
 
     def kill(self) -> None:
-        """End it at once, with all that it started; whoever waits for an answer gets none."""
+        """End it now, with all that it started; whoever waits for an answer gets none.
+
+        SIGTERM comes first: a command prefix may pass it on to where SIGKILL does not lead, and a probe cleans up.
+        """
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=GRACE)
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(self._process.pid, number)
 
     def close(self) -> None:
         """End it, in peace if it is idle, and with all that it started."""
@@ -162,7 +173,7 @@ class Conversation:
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=2)
+            self._process.wait(timeout=GRACE)
         self.kill()
         self._process.wait()
         self._process.stdout.close()

@@ -329,7 +329,7 @@ class Watch:
             made(dag, *arguments, **options)
             if self.active and not getattr(dag, "is_subdag", False):
                 origin, line, _called = self.cause()
-                self.created.setdefault(str(getattr(dag, "dag_id", "")), (origin, line))
+                self.created.setdefault(id_text(getattr(dag, "dag_id", "")), (origin, line))
 
         init.__signature__ = inspect.signature(made)  # type: ignore[attr-defined]
         init.__wrapped__ = made  # type: ignore[attr-defined]
@@ -489,14 +489,19 @@ def preload(files: List[str]) -> None:
 # --- what is said of a DAG -------------------------------------------------------------------------------------------
 
 
+def id_text(name: Any) -> str:
+    """An id as Airflow stores it: of a member of an enumeration of strings, that is the value."""
+    return str.__str__(name) if isinstance(name, str) else str(name)
+
+
 def facts_of(dag: Any, file: str, seconds: float) -> Json:
     """The inventory's facts of one DAG."""
-    tasks = [_task_facts(task) for task in sorted(dag.tasks, key=lambda task: str(task.task_id))]
+    tasks = [_task_facts(task) for task in sorted(dag.tasks, key=lambda task: id_text(task.task_id))]
     owners = {owner.strip() for task in tasks for owner in task["owner"].split(",") if owner.strip()}
     starts = [start for start in [getattr(dag, "start_date", None)] if start is not None]
     starts = starts or [task.start_date for task in dag.tasks if getattr(task, "start_date", None) is not None]
     return {
-        "id": str(dag.dag_id),
+        "id": id_text(dag.dag_id),
         "file": file,
         "schedule": _schedule(dag),
         "start": _moment(min(starts)) if starts else None,
@@ -517,9 +522,9 @@ def _task_facts(task: Any) -> Json:
     name = str(getattr(task, "operator_name", "") or "")
     retries = getattr(task, "retries", None)
     return {
-        "id": str(task.task_id),
+        "id": id_text(task.task_id),
         "operator": name if name.startswith("@") else str(getattr(task, "task_type", type(task).__name__)),
-        "upstream": sorted(map(str, task.upstream_task_ids)),
+        "upstream": sorted(map(id_text, task.upstream_task_ids)),
         "owner": str(getattr(task, "owner", "") or ""),
         "email": [one.strip() for one in email.split(",")] if isinstance(email, str) else sorted(map(str, email)),
         "retries": retries if isinstance(retries, int) and retries >= 0 else None,
@@ -581,7 +586,7 @@ def _said(value: object) -> str:
 
 def definition_of(dag: Any, folder: str) -> str:
     """All plain values of a DAG and its tasks as JSON, to compare two imports by; other values count by their type."""
-    tasks = {str(task.task_id): _values(task) for task in dag.tasks}
+    tasks = {id_text(task.task_id): _values(task) for task in dag.tasks}
     return as_text({"dag": _values(dag), "params": _params(dag), "tasks": tasks}, folder)
 
 
@@ -602,7 +607,7 @@ def _odd(value: Any, levels: int) -> bool:
 
 def structure_of(dag: Any) -> Json:
     """The ids of a DAG's tasks, each with those right upstream."""
-    return {str(task.task_id): sorted(map(str, task.upstream_task_ids)) for task in dag.tasks}
+    return {id_text(task.task_id): sorted(map(id_text, task.upstream_task_ids)) for task in dag.tasks}
 
 
 def as_text(value: object, folder: str) -> str:
@@ -610,10 +615,19 @@ def as_text(value: object, folder: str) -> str:
     try:
         text = json.dumps(value, sort_keys=True, skipkeys=True, default=_named)
     except (TypeError, ValueError, RecursionError):  # keys that cannot be sorted, containers that hold themselves
-        text = json.dumps(_plain(value, 6), sort_keys=True)
+        text = json.dumps(_bounded(value, 7), sort_keys=True)
     if folder in text:
         text = text.replace(folder, "<dags>")
     return MODULE_NAME.sub("<module>", text) if "unusual_prefix_" in text else text
+
+
+def _bounded(value: Any, levels: int) -> Any:
+    """``value`` with texts for keys, and no deeper than so many levels."""
+    if levels and isinstance(value, dict):
+        return {str(key): _bounded(inner, levels - 1) for key, inner in value.items()}
+    if levels and isinstance(value, (list, tuple)):
+        return [_bounded(inner, levels - 1) for inner in value]
+    return value if value is None or isinstance(value, (str, int, float)) else _named(value)
 
 
 def _named(value: Any) -> Any:
@@ -670,7 +684,7 @@ class Templates:
                     environment = dag.get_template_env()
                 problem = _parse(environment, value, names_file)
                 if problem is not None:
-                    yield problem[0], "task %r, %s: %s" % (str(task.task_id), field, problem[1])
+                    yield problem[0], "task %r, %s: %s" % (id_text(task.task_id), field, problem[1])
                 elif not names_file and not own:
                     self._fine.add(value)
 
@@ -753,7 +767,7 @@ class Examiner:
             found, escaped = [], error
         seconds = watch.seconds
         # Airflow lists a DAG twice that is at the top level of a module and was used as a context manager in another.
-        dags = sorted({id(dag): dag for dag in found or []}.values(), key=lambda dag: str(dag.dag_id))
+        dags = sorted({id(dag): dag for dag in found or []}.values(), key=lambda dag: id_text(dag.dag_id))
         report: Json = {"path": watch.relative(file), "seconds": seconds, "dags": [], "digests": {}}
         report["skipped"] = bool(task["skipped"])
         raised = watch.error if watch.error is not None else escaped
@@ -784,22 +798,22 @@ class Examiner:
 
     def _refused(self, dag: Any, error: BaseException) -> None:
         self._failed.append((dag, error))
-        self._say(error, "invalid-dag", self._line(dag), "DAG %r: " % str(getattr(dag, "dag_id", "")))
+        self._say(error, "invalid-dag", self._line(dag), "DAG %r: " % id_text(getattr(dag, "dag_id", "")))
 
     def _line(self, dag: Any) -> int:
-        origin, line = self._watch.created.get(str(getattr(dag, "dag_id", "")), ("", 0))
+        origin, line = self._watch.created.get(id_text(getattr(dag, "dag_id", "")), ("", 0))
         return line if origin == self._watch.file else 0
 
     def _check_templates(self, dag: Any) -> None:
         try:
             for rule, message in self._templates.check(dag):
-                self._watch.problem(rule, "DAG %r, %s" % (str(dag.dag_id), message), line=self._line(dag))
+                self._watch.problem(rule, "DAG %r, %s" % (id_text(dag.dag_id), message), line=self._line(dag))
         except Exception as error:  # noqa: BLE001 (an operator's own attributes may raise; that says nothing of templates)
             logging.debug("templates of %s: %s", self._watch.file, error)
 
     def _describe(self, dag: Any, report: Json, seconds: float, task: Json) -> None:
         watch = self._watch
-        name = str(dag.dag_id)
+        name = id_text(dag.dag_id)
         definition = definition_of(dag, watch.folder)
         if has_odd_values(dag):
             with contextlib.suppress(Exception):  # if it cannot be serialized, that is said below
@@ -925,7 +939,8 @@ def _refused_by_airflow(error: BaseException) -> bool:
     name = type(error).__name__
     if not isinstance(error, ValueError) and not type(error).__module__.startswith("airflow"):
         return False
-    if "NotFound" in name or "Invalid arguments were passed" in _said(error):
+    said = _said(error)
+    if "NotFound" in name or "_NOT_FOUND: " in said or "Invalid arguments were passed" in said:
         return False
     modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(modules) and str(modules[-1]).startswith("airflow.")
@@ -1288,6 +1303,9 @@ class Tree:
 
 # --- the probe -------------------------------------------------------------------------------------------------------
 
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+"""Options of prctl(2)."""
+
 
 class Probe:
     """Has Airflow loaded, and forks children that examine files."""
@@ -1297,12 +1315,13 @@ class Probe:
         self.tree = tree
         self.folder = tree.folder
         self.scratch = scratch
+        self.pid = os.getpid()
         self.airflow: Airflow
         self._has_tables = False
 
     def load(self, lists: bool) -> Json:
         """Import Airflow; what it is and, if ``lists``, what there is to check. Paths are relative to the folder."""
-        self._adopt_orphans()
+        self._set(PR_SET_CHILD_SUBREAPER, 1)
         gc.disable()  # what is imported stays, and there is no use in looking at it again and again
         if self.folder not in sys.path:
             sys.path.append(self.folder)
@@ -1335,17 +1354,20 @@ class Probe:
         gc.enable()
 
     @staticmethod
-    def _adopt_orphans() -> None:
+    def _set(option: int, value: int) -> None:
         try:
             import ctypes
 
-            ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER, see prctl(2)
+            ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
         except (ImportError, OSError, AttributeError):
             pass
 
     def become_child(self) -> None:
-        """In a fresh child: a group of its own, nothing of the probe's channels, and limits."""
+        """In a fresh child: a group of its own, the probe's fate, nothing of the probe's channels, and limits."""
         os.setpgid(0, 0)
+        self._set(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != self.pid:  # it was too late for that
+            os._exit(1)
         null = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):
             os.dup2(null, number)
@@ -1535,6 +1557,22 @@ def prepare(request: Json, scratch: str, folder: str) -> None:
     variables.update({"AIRFLOW_CONN_" + name.upper(): value for name, value in request["connections"].items()})
 
 
+def end_on_sigterm(scratch: str) -> None:
+    """Have SIGTERM end the probe together with its children, and with what it has on disk."""
+    probe = os.getpid()
+
+    def leave(*_: object) -> NoReturn:
+        if os.getpid() == probe:
+            for pid in Child.living:
+                with contextlib.suppress(OSError):
+                    os.killpg(pid, signal.SIGKILL)
+            _kill_orphans(set())
+            shutil.rmtree(scratch, ignore_errors=True)
+        os._exit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, leave)
+
+
 def serve(request: Json, take: Callable[[], bytes], channel: int) -> None:
     """Answer the builder until it says no more: lines of file tasks in, lines of reports out."""
 
@@ -1546,6 +1584,7 @@ def serve(request: Json, take: Callable[[], bytes], channel: int) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="dagferry-probe-") as scratch:
         scratch = os.path.realpath(scratch)
+        end_on_sigterm(scratch)
         tree = Tree(request["files"], os.path.join(scratch, "dags"))
         prepare(request, scratch, tree.folder)
         probe = Probe({**request["settings"], "channel": channel}, tree, scratch)
