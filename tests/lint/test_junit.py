@@ -55,7 +55,7 @@ def test_errors_of_a_rule_in_a_file_are_one_failure_that_has_them_all() -> None:
     assert len(made) == 4
     (failure,) = made["dags/a.py", "F821"].result
     assert isinstance(failure, junitparser.Failure)
-    assert failure.message == "Undefined name `tabel` (and 1 more)"
+    assert failure.message == "a name that is not defined: Undefined name `tabel` (and 1 more)"
     assert failure.type == "F821"
     assert failure.text.splitlines() == [
         "dags/a.py:3:5: error: Undefined name `tabel`",
