@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dagferry_schemas.commandline import emit
+from dagferry_schemas.commandline import emit, plain
 from dagferry_schemas.errors import Malformed, Unknown
 from dagferry_storage import disk
 
@@ -145,7 +145,8 @@ def _explain(name: str, form: str) -> None:
 def gated(gate: Gate, site: Site, rev: str, *, against: str | None = None, allow_removal: bool = False) -> Result:
     """Lint before a publication: what is found is shown on stderr. Raises `BadData` if it refuses the version.
 
-    That no Airflow took part is one line here: what a publication is about is the version.
+    What refuses nothing and asks for nothing, that no Airflow took part included, is one line each: what a publication
+    is about is the version.
     """
     from .lint import text
     from .lint.finding import Severity
@@ -153,9 +154,10 @@ def gated(gate: Gate, site: Site, rev: str, *, against: str | None = None, allow
 
     with counted("checking DAG files") as progress:
         result = replace(gate, progress=progress).run(site, rev, against=against, allow_removal=allow_removal)
-    if all(one.rule == "no-airflow" and one.severity is Severity.WARNING for one in result.findings):
+    brief = {Severity.NOTE: "note", Severity.WARNING: "warning"}
+    if all(one.severity is Severity.NOTE or (one.rule == "no-airflow" and result.passed) for one in result.findings):
         for one in result.findings:
-            click.echo(f"warning: {one.message} (`dagferry lint` says more)", err=True)
+            click.echo(f"{brief[one.severity]}: {plain(one.message)} (`dagferry lint` says more)", err=True)
     else:
         click.echo(text.render(result, RULES, colour=options.coloured(sys.stderr), notice=False), err=True)
     require_passed(result)

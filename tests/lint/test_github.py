@@ -52,7 +52,8 @@ def test_a_finding_is_an_annotation_of_its_line() -> None:
     first = commands(told)[0]
     assert first.name == "error"
     assert first.properties == {
-        "title": "F821: a name that is not defined", "file": "dags/a.py", "line": "3", "endLine": "3", "col": "5", "endColumn": "10",
+        "title": "F821: a name that is not defined", "file": "dags/a.py",
+        "line": "3", "endLine": "3", "col": "5", "endColumn": "10",
     }  # fmt: skip
     assert first.message == "dags/a.py:3:5: Undefined name `tabel`\nhint: define it"
 

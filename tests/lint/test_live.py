@@ -59,7 +59,7 @@ def test_a_dag_in_another_file_moved() -> None:
         [DagFacts("a", "new/a.py")], was, Others(), Settings(), allow_removal=False, line_of=lambda dag: len(dag.file)
     )
     assert (one.rule, one.path, one.line, one.severity) == ("dag-moved", "new/a.py", 8, Severity.WARNING)
-    assert "'a' is in a.py in v1, which is live on channel 'prod'" in one.message
+    assert "'a' is in a.py in v1 (live on channel 'prod')" in one.message
 
 
 def test_a_dag_that_is_defined_twice_but_also_where_it_was_did_not_move() -> None:

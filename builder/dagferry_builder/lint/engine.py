@@ -20,6 +20,7 @@ from dagferry_builder.selection import CannotPack
 from . import airflow, airflow_rules, baseline, files, live, policy, python, secrets, suppressions
 from .cache import Cache, CleanContents, key_of
 from .checkout import checked_out
+from .dag_source import Sources
 from .finding import Severity, found
 from .interpreter import ask_environment, probe_source
 from .result import Checked, Environment, Result
@@ -137,7 +138,14 @@ def _ask(checkout: Checkout, settings: Settings, around: Surroundings, bundle: s
     if around.against is not None:
         against = around.against
         ours = seen.inventory or ()
-        seen.findings += live.check(ours, against.live, against.others, settings, allow_removal=against.allow_removal)
+        seen.findings += live.check(
+            ours,
+            against.live,
+            against.others,
+            settings,
+            allow_removal=against.allow_removal,
+            line_of=Sources(checkout).dag_line,
+        )
         seen.absent -= {"live"}
     return seen
 

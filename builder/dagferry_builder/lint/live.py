@@ -212,4 +212,4 @@ def _gone(ours: Sequence[DagFacts], live: Live, settings: Settings, *, allow_rem
 
 
 def _named(live: Live) -> str:
-    return f"{live.version}, which is live on channel {live.channel!r}" if live.channel else live.version
+    return f"{live.version} (live on channel {live.channel!r})" if live.channel else live.version
