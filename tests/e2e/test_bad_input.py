@@ -262,7 +262,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     first = operator.ship()["version"]
     operator.run("promote", first, "--channel", "other")
     pod.pull()
-    repository.change({"dags/a.py": "A = 2\n", "dags/more.py": os.urandom(20_000)})
+    repository.change({"dags/a.py": "A = 2\n", "dags/more.bin": os.urandom(20_000)})
     second = operator.ship()["version"]
     return Scene(repository, store, pod, first, second)
 
@@ -529,7 +529,7 @@ def heavy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Operator, str, str,
     folder = tmp_path_factory.mktemp("heavy")
     repository = Repository(folder / "clone")
     small = repository.change({"dags/a.py": "A = 1\n"})
-    repository.change({f"dags/{number}.py": os.urandom(20_000) for number in range(80)})
+    repository.change({f"dags/{number}.bin": os.urandom(20_000) for number in range(80)})
     operator = Operator(repository.path, str(folder / "store"))
     return operator, operator.publish(small), operator.publish(), repository.content(small)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.harness import Operator, Pod, Repository, content_of, environment, object_ids, run
+from tests.e2e.harness import NO_LINT, Operator, Pod, Repository, content_of, environment, object_ids, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +44,12 @@ def unpack(tarball: Path, folder: Path) -> Path:
     folder.mkdir()
     subprocess.run(["tar", "--zstd", "-xf", str(tarball), "-C", str(folder)], check=True)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def without_lint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is packed, not what is in it."""
+    monkeypatch.setenv(NO_LINT, "1")
 
 
 @pytest.fixture(scope="module")
