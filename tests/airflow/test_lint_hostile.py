@@ -69,7 +69,7 @@ FOUND: Final[dict[str, set[str]]] = {
     "kill_parent_shell": {"import-crash"},
     "patch_builtins": {"import-crash", "invalid-dag", "import-error"},
     "patch_dag_class": {"invalid-dag"},
-    "recursion": {"import-crash", "import-timeout", "memory-limit"},
+    "recursion": {"import-crash", "import-error", "import-timeout", "memory-limit"},
     "recursion_native": {"import-crash"},
     "replace_stdout": {"import-error", "invalid-dag"},
     "signals_ignored": {"import-timeout"},

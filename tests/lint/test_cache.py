@@ -122,3 +122,16 @@ def test_key_depends_on_every_part() -> None:
     keys = {key_of("state", "probe", {"a": 1}), key_of("state", "probe", {"a": 2}), key_of("state", "other", {"a": 1})}
     assert len(keys) == 3
     assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1})
+
+
+@pytest.mark.parametrize(
+    ("now", "holds"),
+    [({"REGION": "a1"}, True), ({"REGION": "b2"}, False), ({}, False), ({"REGION": "a1", "JOB": "7"}, True)],
+)
+def test_result_holds_with_the_variables_that_it_asked_for(tmp_path: Path, now: dict[str, str], holds: bool) -> None:
+    file = tmp_path / "lint.json.zst"
+    before = Cache(file, tree(tmp_path / "before", FILES), {"REGION": "a1", "JOB": "6"})
+    result = imported(searched=())
+    before.put(result, {**asdict(result), "variables": ["REGION", "ABSENT"]})
+    before.save(LISTING)
+    assert (Cache(file, tree(tmp_path / "after", FILES), now).get("a.py") is not None) is holds

@@ -65,10 +65,18 @@ def said(*imports: Imported) -> list[tuple[str, str, str]]:
     return [(one.path, one.rule, one.message) for one in findings_of(imports)]
 
 
-def test_id_in_two_files_is_reported_at_the_later_ones() -> None:
+def test_id_in_two_files_is_reported_at_both() -> None:
     assert said(imported("a.py", "sales"), imported("b.py", "stock"), imported("c.py", "sales", "stock")) == [
+        ("a.py", "duplicate-dag-id", "DAG 'sales' is also in c.py"),
         ("c.py", "duplicate-dag-id", "DAG 'sales' is also in a.py"),
+        ("b.py", "duplicate-dag-id", "DAG 'stock' is also in c.py"),
         ("c.py", "duplicate-dag-id", "DAG 'stock' is also in b.py"),
+    ]
+
+
+def test_bundle_without_a_dag_is_told() -> None:
+    assert said(imported("a.py"), imported("b.py", "sales", skipped=True)) == [
+        ("", "no-dags", "Airflow found no DAG in 2 DAG file(s)")
     ]
 
 
@@ -84,10 +92,11 @@ def test_file_that_airflow_passes_over_takes_no_id() -> None:
 def test_factory_that_other_files_import_is_no_fault(rule: str) -> None:
     factory = imported("factory.py", problems=(Problem(rule, "factory.py", 4, "make() is never called"),))
     user = imported("a.py", "sales", reads=("a.py", "factory.py"))
-    assert [one[1] for one in said(factory)] == [rule]
+    assert [one[1] for one in said(factory)] == [rule, "no-dags"]
     assert said(factory, user) == []
 
 
 def test_other_faults_of_a_factory_stay() -> None:
     factory = imported("factory.py", problems=(Problem("slow-import", "factory.py", 0, "9 s"),))
-    assert said(factory, imported("a.py", reads=("factory.py",))) == [("factory.py", "slow-import", "9 s")]
+    user = imported("a.py", "sales", reads=("factory.py",))
+    assert said(factory, user) == [("factory.py", "slow-import", "9 s")]

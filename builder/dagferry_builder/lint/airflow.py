@@ -288,7 +288,10 @@ class Imports:
 
     def _went_well(self, path: str) -> bool:
         imported = self._outcome.first.get(path)
-        return imported is not None and bool(imported.digests) and not imported.skipped
+        if imported is None or imported.skipped or not imported.digests:
+            return False
+        # Of two DAGs with one id it is chance which of them is looked at.
+        return all(problem.rule != "duplicate-dag-id" for problem in imported.problems)
 
     def _look_again(self, task: dict[str, Any]) -> None:
         for number in range(min(self._probes, 2)):
@@ -316,6 +319,8 @@ def findings_of(imports: Sequence[Imported]) -> list[Finding]:
                 continue  # a factory: the files that import it make the DAGs
             rule = BY_ID[problem.rule]
             results.append(found(rule, problem.path, problem.message, line=problem.line, hint=problem.hint))
+    if not any(one.dags for one in imports if not one.skipped):
+        results.append(found(BY_ID["no-dags"], "", f"Airflow found no DAG in {len(imports)} DAG file(s)"))
     return results + _doubles(imports)
 
 
@@ -328,6 +333,7 @@ def _doubles(imports: Sequence[Imported]) -> list[Finding]:
     rule = BY_ID["duplicate-dag-id"]
     results = []
     for name, paths in files.items():
-        for path in paths[1:]:
-            results.append(found(rule, path, f"DAG {name!r} is also in {paths[0]}"))
+        for path in paths if len(paths) > 1 else ():
+            others = ", ".join(other for other in paths if other != path)
+            results.append(found(rule, path, f"DAG {name!r} is also in {others}"))
     return results

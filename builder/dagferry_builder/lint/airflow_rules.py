@@ -246,6 +246,15 @@ RULES: Final = (
         ),
         hint="use fixed values; take the time of a run from its context",
     ),
+    _warning(
+        "no-dags",
+        title="the bundle has no DAG",
+        explanation=(
+            "Airflow looked at all files and found no DAG in any. A pod that gets this version has nothing to run; "
+            "most often the bundle's `root` names the wrong folder, or an `.airflowignore` leaves everything out."
+        ),
+        hint="look at `root` of the bundle in the config file, and at `.airflowignore`",
+    ),
     Rule(
         "no-airflow",
         "airflow",

@@ -1,8 +1,9 @@
 """Results of imports that are still true, so that an unchanged file is not imported again.
 
-1. A result holds as long as the file, and every file of the tree that it read on the way, has the same content, and
-   nothing was added that it had looked for in vain. Everything else that it depends on (interpreter, packages,
-   settings, the probe itself) is in the cache's key.
+1. A result holds as long as the file, and every file of the tree that it read on the way, has the same content, every
+   variable of the environment that it asked for has the same value (digests are kept, not values), and nothing was
+   added that it had looked for in vain. Everything else that it depends on (interpreter, packages, settings, Airflow's
+   variables, the probe itself) is in the cache's key. Files outside the tree are not watched.
 2. What may come out differently the next time (too slow, too much memory, killed) is not kept.
 3. A cache is never trusted to be whole: one that cannot be read is empty, one that cannot be written is left alone.
 """
@@ -39,9 +40,10 @@ FLEETING: Final = frozenset(
 class Cache:
     """The results for one tree in one environment. ``file`` is None where nothing is to be kept."""
 
-    def __init__(self, file: Path | None, checkout: Checkout) -> None:
+    def __init__(self, file: Path | None, checkout: Checkout, variables: Mapping[str, str] | None = None) -> None:
         self._file = file
         self._checkout = checkout
+        self._variables = dict(variables or {})
         self._stored = _load(file) if file is not None else {}
         self._kept: dict[str, Any] = {}
         self._paths = self._digest(sources=False)
@@ -72,6 +74,8 @@ class Cache:
         files = self._checkout.files
         if any(read not in files or files[read].content != content for read, content in entry["reads"].items()):
             return False
+        if any(self._variables.get(name) != value for name, value in entry["variables"].items()):
+            return False
         searched = entry["report"]["searched"]
         if "*" in searched and entry["tree"] != self._paths:
             return False
@@ -83,7 +87,8 @@ class Cache:
             return
         files = self._checkout.files
         reads = {read: files[read].content for read in imported.reads if read in files}
-        self._kept[imported.path] = {"reads": reads, "tree": self._paths, "report": report}
+        variables = {name: self._variables.get(name) for name in report.get("variables", ())}
+        self._kept[imported.path] = {"reads": reads, "variables": variables, "tree": self._paths, "report": report}
 
     def save(self, listing: Iterable[Mapping[str, Any]]) -> None:
         """Write what holds, and nothing else, in place of what was there."""

@@ -23,7 +23,7 @@ SHOWN: Final = 5
 """The most tasks that one finding names."""
 DEFAULT_OWNER: Final = "airflow"
 _NEVER: Final = frozenset({"", "None", "PartitionedAtRuntime"})
-_BY_ASSETS: Final = frozenset({"Asset", "Dataset", "Partitioned Asset"})
+_BY_ASSETS: Final = re.compile(r"(Partitioned )?Asset(\(.*)?|Dataset(\(.*)?", re.DOTALL)
 _NO_INTERVALS: Final = frozenset({"@once", "@continuous"})
 """What Airflow calls schedules that never run, that wait for others' data, and that have no intervals to catch up."""
 _EMPTY: Final = frozenset({"EmptyOperator", "DummyOperator"})
@@ -145,7 +145,7 @@ def missing_tags(subject: Subject) -> Fault | None:
 def implicit_catchup(subject: Subject) -> Fault | None:
     """A DAG that catches up, although nobody said so."""
     dag = subject.dag
-    waits = not dag.schedule or dag.schedule in _NEVER | _BY_ASSETS | _NO_INTERVALS
+    waits = not dag.schedule or dag.schedule in _NEVER | _NO_INTERVALS or _BY_ASSETS.fullmatch(dag.schedule) is not None
     if not subject.airflow_2 or waits or dag.catchup is False or subject.says("catchup") is not False:
         return None
     return Fault("catchup is not said, and on by default in Airflow 2")
@@ -154,7 +154,8 @@ def implicit_catchup(subject: Subject) -> Fault | None:
 def missing_start_date(subject: Subject) -> Fault | None:
     """A schedule by time, and no start date."""
     dag = subject.dag
-    if not dag.schedule or dag.schedule in _NEVER | _BY_ASSETS or dag.start or subject.says("start_date") is not False:
+    unscheduled = not dag.schedule or dag.schedule in _NEVER or _BY_ASSETS.fullmatch(dag.schedule) is not None
+    if unscheduled or dag.start or subject.says("start_date") is not False:
         return None
     return Fault(f"it has the schedule {dag.schedule!r} and no start date")
 

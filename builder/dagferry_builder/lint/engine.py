@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -165,7 +166,7 @@ def _cache(
     limits = (settings.import_timeout, settings.import_budget, settings.memory_mb, settings.allow_network)
     stubs = (dict(settings.variables), dict(settings.connections))
     key = key_of(about["state"], probe_source().decode(), str(around.interpreter), bundle, limits, stubs)
-    return Cache(around.cache_folder / f"lint-{key}.json.zst", checkout)
+    return Cache(around.cache_folder / f"lint-{key}.json.zst", checkout, about["variables"])
 
 
 def _result(
@@ -218,7 +219,12 @@ def _without_echoes(findings: Sequence[Finding]) -> list[Finding]:
     """``findings`` without those of which another rule says the same, more precisely and no less severely."""
     said = {(one.path, one.line, one.rule): _RANKS.index(one.severity) for one in findings}
 
+    broken = [path for path, _, rule in said if rule == "syntax-error"]
+
     def is_echo(one: Finding) -> bool:
+        helper = _IN_A_HELPER.search(one.message) if one.rule == "import-error" else None
+        if helper and any(f"/{path}".endswith(f"/{helper[1]}") for path in broken):
+            return True  # each file that imports a helper which is no Python says so
         ranks = (said.get((one.path, one.line, rule)) for rule in ECHOES.get(one.rule, ()))
         return any(rank is not None and rank <= _RANKS.index(one.severity) for rank in ranks)
 
@@ -226,6 +232,7 @@ def _without_echoes(findings: Sequence[Finding]) -> list[Finding]:
 
 
 _RANKS: Final = tuple(Severity)
+_IN_A_HELPER: Final = re.compile(r"SyntaxError.*\(in (.+), line [0-9]+\)$", re.DOTALL)
 ECHOES: Final = {"dynamic-start-date": ("AIR304",), "import-error": ("syntax-error",)}
 """Rules that are silent where another one has spoken of the same line."""
 

@@ -92,6 +92,7 @@ class Watch:
         self.lookups: List[Json] = []
         self.reads: Set[str] = set()
         self.searched: Set[str] = set()
+        self.variables: Set[str] = set()
         self.created: Dict[str, Tuple[str, int]] = {}
         self.looking_up = 0
         self.acted = False
@@ -101,6 +102,7 @@ class Watch:
         self.file, self.error, self.seconds = file, None, 0.0
         self.problems, self.lookups, self.created = [], [], {}
         self.reads, self.searched = {self.relative(file)}, set()
+        self.variables = set()
         self.acted = False
         self.active = True
 
@@ -111,6 +113,7 @@ class Watch:
         return path.startswith(self.folder + os.sep)
 
     def problem(self, rule: str, message: str, path: str = "", line: int = 0, hint: str = "") -> None:
+        message = message.replace(self.folder + os.sep, "").replace(self.folder, ".")
         found = {
             "rule": rule, "path": self.relative(path or self.file), "line": line, "message": message, "hint": hint
         }  # fmt: skip
@@ -271,7 +274,20 @@ class Watch:
 
         sys.addaudithook(hook)
         self._watch_imports()
+        self._watch_variables()
         self._watch_ends()
+
+    def _watch_variables(self) -> None:
+        """Learn which variables of the environment a result depends on, besides Airflow's, which all count."""
+        kind: Any = type(os.environ)
+        get = kind.__getitem__
+
+        def getitem(environment: Any, name: Any) -> Any:
+            if self.active and isinstance(name, str) and not name.startswith("AIRFLOW"):
+                self.variables.add(name)
+            return get(environment, name)
+
+        kind.__getitem__ = getitem
 
     def _watch_ends(self) -> None:
         """Learn where the process ends, if it ends in the middle of an import."""
@@ -293,12 +309,18 @@ class Watch:
 
     def _watch_imports(self) -> None:
         watch = self
-        load = importlib.machinery.SourceFileLoader.exec_module
+        # The class that all loaders of sources have this from; Airflow has one of its own from 3.4 on.
+        kind: Any = next(one for one in importlib.machinery.SourceFileLoader.__mro__ if "exec_module" in vars(one))
+        load = kind.exec_module
 
         def exec_module(self: Any, module: Any) -> None:
-            if watch.active and watch.inside(self.path):
-                watch.reads.add(watch.relative(self.path))
-            if not watch.active or self.path != watch.file:
+            if not watch.active:
+                load(self, module)
+                return
+            path = getattr(self, "path", None) or self.get_filename(module.__name__)
+            if watch.inside(path):
+                watch.reads.add(watch.relative(path))
+            if path != watch.file:
                 load(self, module)
                 return
             began = time.perf_counter()
@@ -318,7 +340,7 @@ class Watch:
                 if watch.active:
                     watch.searched.add(name)
 
-        importlib.machinery.SourceFileLoader.exec_module = exec_module  # type: ignore[method-assign]
+        kind.exec_module = exec_module
         sys.meta_path.append(Searched)
 
     def watch_airflow(self, airflow: Airflow) -> None:
@@ -416,20 +438,27 @@ class Airflow:
 
         return Bag(os.devnull, **self._options)
 
-    def list_files(self, folder: str, safe_mode: bool) -> List[str]:
-        """The files that Airflow takes for DAG files, ``.airflowignore`` heeded."""
+    def list_files(self, folder: str) -> Tuple[List[str], Set[str]]:
+        """The files that Airflow takes for DAG files, ``.airflowignore`` heeded, and those that it would look into."""
+        if hasattr(self.bag_class, "_find_definitions"):  # from 3.4 on
+            return self._defined(folder, False), set(self._defined(folder, self.safe_mode()))
         try:
-            from airflow.dag_processing.importers import get_importer_registry  # type: ignore[import-not-found]
+            registry = importlib.import_module("airflow.dag_processing.importers").get_importer_registry()
+            every = [str(path) for path in registry.list_dag_files(folder, safe_mode=False)]
         except ImportError:
-            from airflow.utils.file import list_py_file_paths  # type: ignore[import-not-found]
+            list_paths = importlib.import_module("airflow.utils.file").list_py_file_paths
+            wanted = {"safe_mode": False, "include_examples": False}
+            accepted = inspect.signature(list_paths).parameters
+            options = {name: value for name, value in wanted.items() if name in accepted}
+            every = [str(path) for path in list_paths(folder, **options)]
+        might_contain_dag = importlib.import_module("airflow.utils.file").might_contain_dag
+        safe_mode = self.safe_mode()
+        return every, {file for file in every if might_contain_dag(file, safe_mode)}
 
-            return [str(path) for path in list_py_file_paths(folder, safe_mode=safe_mode, include_examples=False)]
-        return [str(path) for path in get_importer_registry().list_dag_files(folder, safe_mode=safe_mode)]
-
-    @staticmethod
-    def might_contain_dag(file: str, safe_mode: bool) -> bool:
-        """Whether Airflow would look into the file."""
-        return bool(importlib.import_module("airflow.utils.file").might_contain_dag(file, safe_mode))
+    def _defined(self, folder: str, safe_mode: bool) -> List[str]:
+        bag = self.bag(lambda _dag: None, lambda _dag, _error: None)
+        places = (getattr(item, "path", None) for _, item in bag._find_definitions(Path(folder), safe_mode=safe_mode))
+        return [str(place) for place in places if place is not None]
 
     def safe_mode(self) -> bool:
         """Whether production passes over files that do not look like DAG files."""
@@ -534,14 +563,27 @@ def _task_facts(task: Any) -> Json:
 
 
 def _schedule(dag: Any) -> Optional[str]:
-    given = getattr(dag, "schedule", None)
-    if not isinstance(given, str):
-        given = getattr(dag, "schedule_interval", None)
-    if isinstance(given, str):
-        return given
     timetable = getattr(dag, "timetable", None)
+    waits_for = getattr(timetable, "asset_condition", None) or getattr(timetable, "dataset_condition", None)
     summary = getattr(timetable, "summary", None)
+    if waits_for is not None and summary in (None, "Asset", "Dataset", "Partitioned Asset"):
+        kind = "Asset" if hasattr(timetable, "asset_condition") else "Dataset"
+        return "%s(%s)" % (kind, ", ".join(sorted(set(_assets(waits_for)))))
+    given = getattr(dag, "schedule", None)
+    if not isinstance(given, str) and not hasattr(given, "total_seconds"):
+        given = getattr(dag, "schedule_interval", None)
+    if isinstance(given, str) or hasattr(given, "total_seconds"):
+        return str(given)
     return None if summary in (None, "None") else str(summary)
+
+
+def _assets(condition: Any) -> Iterator[str]:
+    """The names of what a schedule waits for."""
+    inner = getattr(condition, "objects", None)
+    if inner is None:
+        yield str(getattr(condition, "uri", None) or getattr(condition, "name", None) or type(condition).__name__)
+    for one in inner or ():
+        yield from _assets(one)
 
 
 def _moment(start: Any) -> Optional[str]:
@@ -785,6 +827,7 @@ class Examiner:
         report["lookups"] = watch.lookups
         report["reads"] = sorted(watch.reads)
         report["searched"] = sorted(watch.searched)
+        report["variables"] = sorted(watch.variables)
         return report
 
     def _take_over(self, bag: Any) -> None:
@@ -1333,9 +1376,7 @@ class Probe:
 
     def _list(self) -> List[Json]:
         """The DAG files, and those that are worth a look although Airflow passes them over."""
-        every = self.airflow.list_files(self.folder, False)
-        safe_mode = self.airflow.safe_mode()
-        seen = {file for file in every if self.airflow.might_contain_dag(file, safe_mode)}
+        every, seen = self.airflow.list_files(self.folder)
         return [
             {"path": os.path.relpath(file, self.folder), "skipped": file not in seen}
             for file in sorted(every)
@@ -1512,7 +1553,8 @@ def environment() -> Json:
     for text in (sys.version, sys.prefix, *installed, *map(_file_state, watched), *variables):
         state.update(text.encode("utf-8", "surrogateescape") + b"\0")
     python = "%d.%d.%d" % sys.version_info[:3]
-    return {"airflow": airflow, "python": python, "state": state.hexdigest(), "executable": sys.executable}
+    told = {name: hashlib.sha256(os.fsencode(value)).hexdigest()[:16] for name, value in os.environ.items()}
+    return {"airflow": airflow, "python": python, "state": state.hexdigest(), "variables": told}
 
 
 def _installed() -> Iterator[str]:

@@ -5,7 +5,7 @@
    Airflow takes part. Of an Airflow that is not known nothing is assumed.
 3. The configuration may give a severity to any rule of ruff by its whole code, and the rule is asked then, whatever
    Airflow it is. The beginning of a code (``AIR3``) changes severities, and asks for nothing more.
-4. ``# noqa`` and ruff's other comments count for the rules that comments may suppress.
+4. ``# noqa`` and ruff's other comments hide nothing: they need no reason, and nobody would count them.
 5. Without a version of Python the newest syntax is allowed.
 6. What a file imports where `ImportError` is caught is meant for another Airflow, and no AIR rule speaks of its use.
 7. Ruff reads UTF-8 alone. A file in another encoding that says so in its first lines is right, and Python itself says
@@ -70,8 +70,8 @@ def check(
     rules = _asked(settings, _fitting(airflow_version, with_airflow=with_airflow))
     target = _target(settings.python_version or python_version)
     findings = []
-    for preview, comments, codes in _runs(rules, settings):
-        violations = ruff.check(checkout.folder, codes, target=target, comments=comments, preview=preview)
+    for preview, codes in _runs(rules):
+        violations = ruff.check(checkout.folder, codes, target=target, preview=preview)
         findings += [
             _finding(rules[one.code], one)
             for one in violations
@@ -132,19 +132,13 @@ def _asked(settings: Settings, fitting: tuple[Rule, ...]) -> dict[str, Rule]:
     return asked
 
 
-def _runs(rules: dict[str, Rule], settings: Settings) -> Iterator[tuple[bool, bool, set[str]]]:
-    """The runs of ruff: (preview, comments count, codes). There is always one without preview: it finds bad syntax."""
+def _runs(rules: dict[str, Rule]) -> Iterator[tuple[bool, set[str]]]:
+    """The runs of ruff: (preview, codes). There is always one without preview: it finds bad syntax."""
     codes = {code for code in rules if code != SYNTAX_ERROR.id}
     in_preview = {code for code in codes if code in _PREVIEW or (code not in _KNOWN and _is_preview(code))}
-    suppressible = {code for code in codes if settings.may_suppress(code)}
-    honoured, strict = (codes - in_preview) & suppressible, codes - in_preview - suppressible
-    if honoured:
-        yield False, True, honoured | {ruff.NOT_UTF8}
-    if strict or not honoured:
-        yield False, False, strict | {ruff.NOT_UTF8}
-    for comments, chosen in ((True, in_preview & suppressible), (False, in_preview - suppressible)):
-        if chosen:
-            yield True, comments, chosen
+    yield False, (codes - in_preview) | {ruff.NOT_UTF8}
+    if in_preview:
+        yield True, in_preview
 
 
 def _is_preview(code: str) -> bool:

@@ -47,17 +47,14 @@ class Violation:
     remedy: str
 
 
-def check(
-    folder: Path, codes: Iterable[str], *, target: str, comments: bool = True, preview: bool = False
-) -> list[Violation]:
+def check(folder: Path, codes: Iterable[str], *, target: str, preview: bool = False) -> list[Violation]:
     """What ruff finds in all Python files below ``folder``. Raises `MachineFault`, also for a code that it lacks.
 
-    ``target`` is Python's version in ruff's form (``py311``); ``comments``: ``# noqa`` counts.
+    ``target`` is Python's version in ruff's form (``py311``). Ruff's own comments (``# noqa``) hide nothing.
     """
-    arguments = ["check", "--isolated", "--no-cache", "--output-format", "json", *_ALL_FILES]
+    arguments = ["check", "--isolated", "--no-cache", "--ignore-noqa", "--output-format", "json", *_ALL_FILES]
     arguments += ["--target-version", target, "--select", ",".join(sorted(codes))]
     arguments += _PREVIEW if preview else ()
-    arguments += [] if comments else ["--ignore-noqa"]
     done = _run([*arguments, "."], folder)
     if done.returncode not in (0, 1):
         raise _fault(f"it ended with {done.returncode}: {_last_line(done.stderr)}")

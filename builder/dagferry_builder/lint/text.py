@@ -62,7 +62,7 @@ class _Report:
         self._seen: Counter[str] = Counter()
 
     def blocks(self, *, notice: bool) -> Iterator[list[str]]:
-        if notice and self._result.checked.environment is None:
+        if notice and self._result.checked.environment is None and self._result.checked.files:
             yield self._notice()
         # Those of the bundle as a whole have an empty path, and come first.
         findings = sorted(self._result.findings)
