@@ -41,7 +41,7 @@ def headline(found: Comparison) -> str:
         return "DAGs: not known"
     counts = {name: len(getattr(found.dags, name)) for name in ("added", "removed", "moved", "changed")}
     said = [f"{count} {name}" for name, count in counts.items() if count]
-    return "DAGs: " + (", ".join(said) or "nothing changed")
+    return "DAGs: " + (", ".join(said) or "the same ids, tasks, edges and settings")
 
 
 def files_headline(found: Comparison) -> str:

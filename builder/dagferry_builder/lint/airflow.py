@@ -319,7 +319,7 @@ def findings_of(imports: Sequence[Imported]) -> list[Finding]:
                 continue  # a factory: the files that import it make the DAGs
             rule = BY_ID[problem.rule]
             results.append(found(rule, problem.path, problem.message, line=problem.line, hint=problem.hint))
-    if not any(one.dags for one in imports if not one.skipped):
+    if not any(one.problems or (one.dags and not one.skipped) for one in imports):
         results.append(found(BY_ID["no-dags"], "", f"Airflow found no DAG in {len(imports)} DAG file(s)"))
     return results + _doubles(imports)
 
