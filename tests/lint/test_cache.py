@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dagferry_builder.lint.cache import FLEETING, Cache, key_of
+from dagferry_builder.lint.cache import FLEETING, Cache, CleanContents, key_of
 from dagferry_builder.lint.imported import Imported, Problem
 from tests.lint.trees import tree
 
@@ -135,3 +135,15 @@ def test_result_holds_with_the_variables_that_it_asked_for(tmp_path: Path, now: 
     before.put(result, {**asdict(result), "variables": ["REGION", "ABSENT"]})
     before.save(LISTING)
     assert (Cache(file, tree(tmp_path / "after", FILES), now).get("a.py") is not None) is holds
+
+
+def test_contents_without_a_secret_are_remembered_for_all_trees(tmp_path: Path) -> None:
+    file = tmp_path / "secrets.json.zst"
+    for name in ("one", "two"):
+        checkout = tree(tmp_path / name, {"a.py": name.encode()})
+        clean = CleanContents(file)
+        clean.known.update(one.content for one in checkout.files.values())
+        clean.save(checkout)
+    known = CleanContents(file).known
+    assert len(known) == 2
+    assert {one.content for one in tree(tmp_path / "again", {"a.py": b"one"}).files.values()} < known

@@ -35,6 +35,8 @@ FLEETING: Final = frozenset(
     {"import-timeout", "memory-limit", "import-crash", "result-tampered", "slow-import", "network-at-import"}
 )
 """Rules whose findings depend on the moment."""
+MOST_CLEAN: Final = 200_000
+"""Contents without a secret that are remembered."""
 
 
 class Cache:
@@ -44,7 +46,8 @@ class Cache:
         self._file = file
         self._checkout = checkout
         self._variables = dict(variables or {})
-        self._stored = _load(file) if file is not None else {}
+        stored = _load(file) if file is not None else {}
+        self._stored = stored if isinstance(stored.get("files"), dict) else {}
         self._kept: dict[str, Any] = {}
         self._paths = self._digest(sources=False)
         self._tails = {posixpath.splitext(part)[0] for path in checkout.files for part in path.split("/")}
@@ -106,16 +109,25 @@ class Cache:
 
 
 class CleanContents:
-    """Contents that hold no secret, as said by one version of the detector. ``file`` is None to keep nothing."""
+    """Contents that hold no secret, as said by one version of the detector. ``file`` is None to keep nothing.
+
+    They are kept for all trees together, the last `MOST_CLEAN` of them: what is clean in one is so in another.
+    """
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
-        self.known: set[str] = set(_load(file).get("clean", ())) if file is not None else set()
+        clean = _load(file).get("clean") if file is not None else None
+        self._before: list[str] = [one for one in clean if isinstance(one, str)] if isinstance(clean, list) else []
+        self.known: set[str] = set(self._before)
 
     def save(self, checkout: Checkout) -> None:
-        """Keep what is known of the contents in ``checkout``."""
-        kept = sorted({file.content for file in checkout.files.values()} & self.known)
-        _save(self._file, {"clean": kept})
+        """Keep what is known, that of ``checkout`` as the newest."""
+        here = sorted({file.content for file in checkout.files.values()} & self.known)
+        if self.known == set(self._before):
+            return
+        newest = set(here)
+        others = [content for content in self._before if content not in newest]
+        _save(self._file, {"clean": [*others, *here][-MOST_CLEAN:]})
 
 
 def _save(file: Path | None, document: Mapping[str, Any]) -> None:
@@ -135,8 +147,7 @@ def _load(file: Path) -> dict[str, Any]:
         document = json.loads(raw)
     except (OSError, ValueError, zstandard.ZstdError):
         return {}
-    whole = isinstance(document, dict) and isinstance(document.get("files"), dict)
-    return document if whole else {}
+    return document if isinstance(document, dict) else {}
 
 
 def key_of(*parts: object) -> str:
