@@ -78,17 +78,6 @@ def test_hostile_findings_give_a_valid_report(schema: Any, result: Result) -> No
         assert made["runs"][0]["tool"]["driver"]["rules"][told["ruleIndex"]]["id"] == told["ruleId"]
 
 
-def test_sarif_tools_counts_the_same(tmp_path: Path) -> None:
-    loader = importlib.import_module("sarif.loader")
-
-    file = tmp_path / "lint.sarif"
-    file.write_text(sarif.render(a_result(an_error(), an_error("c.py"), WARNING, NOTE), RULES, "0.1.0"))
-    report = loader.load_sarif_file(str(file)).get_report()
-    assert report.get_issue_type_histogram_for_severity("error") == {"F821 Undefined name `tabel`": 2}
-    assert sum(report.get_issue_type_histogram_for_severity("warning").values()) == 1
-    assert sum(report.get_issue_type_histogram_for_severity("note").values()) == 1
-
-
 def test_a_result_has_its_rule_its_place_and_its_hint() -> None:
     run = run_of(replace(an_error("dags/a b.py", 3, 5), hint="define it", end_column=10))
     told = run["results"][0]
