@@ -121,7 +121,7 @@ def test_a_bundle_is_large_above_its_limit(tmp_path: Path) -> None:
 
 def test_each_reason_that_packing_has_is_a_finding_at_its_path(tmp_path: Path) -> None:
     clone = Clone(tmp_path / "clone")
-    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 7\n"
+    pointer = b"version https://git-lfs.example.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 7\n"
     (clone.folder / "it's a link").symlink_to("nowhere")
     (clone.folder / "out").symlink_to("/etc/passwd")
     commit = clone.commit({"dags/etl.py": b"x", "dags/ETL.py": b"x", "big.bin": pointer})

@@ -2,7 +2,7 @@
 
 1. Paths are relative to the top of the repository, ``%SRCROOT%``, their bytes percent-encoded. Code scanning refuses a
    result without a place, so what concerns the bundle as a whole is at ``.``. A region is given where a line is known.
-2. Limits of code scanning (docs.github.com, "SARIF results exceed one or more limits"): a run with more than 25,000
+2. Limits of code scanning (GitHub's page "SARIF results exceed one or more limits"): a run with more than 25,000
    results is refused as a whole, so no more are written, and a notification says how many were left out; 5,000 are
    shown. Errors come first, then warnings, because not everybody who cuts sorts. Rules (25,000), tags of a rule (20)
    and places of a result (1,000) are far away. 10 MB after gzip is the most for an upload; nothing is done about that.

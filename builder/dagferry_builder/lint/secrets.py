@@ -1,8 +1,8 @@
 """Private keys, tokens and passwords in the files, found by Kingfisher.
 
-1. What a secret looks like is Kingfisher's business (https://github.com/mongodb/kingfisher), in this process: nothing
-   is written to disk but its compiled rules in its cache, and nothing is sent anywhere. Its validation, which would ask
-   the service behind a secret, is another class, and not used.
+1. What a secret looks like is the business of MongoDB's Kingfisher, in this process: nothing is written to disk but
+   its compiled rules in its cache, and nothing is sent anywhere. Its validation, which would ask the service behind a
+   secret, is another class, and not used.
 2. A finding never holds the secret: at most the first four characters of a long one, which tell its kind.
 3. Kingfisher's own comments (``kingfisher:ignore``) suppress nothing. Lint has its own, which a policy can forbid.
 4. A password in a URL that is as simple as ``airflow`` or ``password`` (under 3 bits of entropy a character) is an
