@@ -93,6 +93,27 @@ def test_prefix_may_say_what_it_likes_on_stderr(airflow: Airflow, tmp_path: Path
 # What a DAG file sees.
 
 
+SET_BY: Final = {
+    "a_before": "",
+    "b_environment": "import os\nos.environ['AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG'] = '7'",
+    "c_conf": "from airflow.configuration import conf\nconf.read_dict({'core': {'max_active_tasks_per_dag': '7'}})",
+    "d_after": "",
+}
+SAYS: Final = "work.override(task_id='work_%d' % conf.getint('core', 'max_active_tasks_per_dag'))()"
+"""A task that is named after the setting."""
+
+
+def test_setting_that_a_file_changes_has_its_new_value_at_once(lint_python: tuple[str, Path], tmp_path: Path) -> None:
+    ask = "from airflow.configuration import conf\nconf.getint('core', 'max_active_tasks_per_dag')"
+    files = {f"{name}.py": dag(name, above=f"{ask}\n{change}", inside=SAYS) for name, change in SET_BY.items()}
+    result = lint_files(tmp_path / "clone", files, lint_python[1])
+    assert rules_by_file(result) == {}
+    assert result.inventory is not None
+    tasks = {one.id: {task.id for task in one.tasks} - {"work"} for one in result.inventory}
+    assert tasks["a_before"] == tasks["d_after"] == {"work_16"}
+    assert tasks["b_environment"] == tasks["c_conf"] == {"work_7"}
+
+
 def test_stubs_stand_for_what_production_has(lint_python: tuple[str, Path], tmp_path: Path) -> None:
     files = {
         "variable.py": dag("variable", above=VARIABLE + "assert REGION == 'eu', REGION"),

@@ -25,7 +25,7 @@ def imported(*problems: Problem, searched: tuple[str, ...] = ("extras", "sys.mor
 
 def kept(tmp_path: Path, result: Imported) -> Path:
     """The file of a cache that has ``result``."""
-    cache = Cache(tmp_path / "cache" / "lint.json.zst", tree(tmp_path / "before", FILES))
+    cache = Cache(tmp_path / "cache" / "lint.json.zst", tree(tmp_path / "before", FILES).files)
     cache.put(result, asdict(result))
     cache.save(LISTING)
     return tmp_path / "cache" / "lint.json.zst"
@@ -34,7 +34,7 @@ def kept(tmp_path: Path, result: Imported) -> Path:
 def found(tmp_path: Path, file: Path, changes: dict[str, bytes | None]) -> tuple[bool, bool]:
     """After the changes: whether the result still holds, and whether the listing does."""
     files = {path: body for path, body in {**FILES, **changes}.items() if body is not None}
-    cache = Cache(file, tree(tmp_path / "after", files))
+    cache = Cache(file, tree(tmp_path / "after", files).files)
     return cache.get("a.py") is not None, cache.listing() is not None
 
 
@@ -75,12 +75,12 @@ def test_result_that_depends_on_the_moment_is_not_kept(tmp_path: Path, rule: str
 
 def test_result_with_a_lasting_problem_is_kept_whole(tmp_path: Path) -> None:
     one = imported(Problem("import-error", "a.py", 3, "NameError: x", "define it"))
-    assert Cache(kept(tmp_path, one), tree(tmp_path / "after", FILES)).get("a.py") == one
+    assert Cache(kept(tmp_path, one), tree(tmp_path / "after", FILES).files).get("a.py") == one
 
 
 def test_result_that_no_longer_holds_is_not_saved_again(tmp_path: Path) -> None:
     file = kept(tmp_path, imported())
-    changed = Cache(file, tree(tmp_path / "changed", {**FILES, "a.py": b""}))
+    changed = Cache(file, tree(tmp_path / "changed", {**FILES, "a.py": b""}).files)
     assert changed.get("a.py") is None
     changed.save(LISTING)
     assert found(tmp_path, file, {}) == (False, False)
@@ -103,7 +103,7 @@ def test_cache_of_another_shape_is_empty(tmp_path: Path) -> None:
 
 
 def test_no_file_means_no_cache(tmp_path: Path) -> None:
-    cache = Cache(None, tree(tmp_path, FILES))
+    cache = Cache(None, tree(tmp_path, FILES).files)
     cache.put(imported(), asdict(imported()))
     cache.save(LISTING)
     assert cache.listing() is None
@@ -112,7 +112,7 @@ def test_no_file_means_no_cache(tmp_path: Path) -> None:
 
 def test_cache_that_cannot_be_written_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("")
-    cache = Cache(tmp_path / "file" / "lint.json.zst", tree(tmp_path, FILES))
+    cache = Cache(tmp_path / "file" / "lint.json.zst", tree(tmp_path, FILES).files)
     cache.put(imported(), asdict(imported()))
     cache.save(LISTING)
     assert "writing the cache of lint" in caplog.text
@@ -130,11 +130,11 @@ def test_key_depends_on_every_part() -> None:
 )
 def test_result_holds_with_the_variables_that_it_asked_for(tmp_path: Path, now: dict[str, str], holds: bool) -> None:
     file = tmp_path / "lint.json.zst"
-    before = Cache(file, tree(tmp_path / "before", FILES), {"REGION": "a1", "JOB": "6"})
+    before = Cache(file, tree(tmp_path / "before", FILES).files, {"REGION": "a1", "JOB": "6"})
     result = imported(searched=())
     before.put(result, {**asdict(result), "variables": ["REGION", "ABSENT"]})
     before.save(LISTING)
-    assert (Cache(file, tree(tmp_path / "after", FILES), now).get("a.py") is not None) is holds
+    assert (Cache(file, tree(tmp_path / "after", FILES).files, now).get("a.py") is not None) is holds
 
 
 def test_contents_without_a_secret_are_remembered_for_all_trees(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_contents_without_a_secret_are_remembered_for_all_trees(tmp_path: Path) 
         checkout = tree(tmp_path / name, {"a.py": name.encode()})
         clean = CleanContents(file)
         clean.known.update(one.content for one in checkout.files.values())
-        clean.save(checkout)
+        clean.save(checkout.files.values())
     known = CleanContents(file).known
     assert len(known) == 2
     assert {one.content for one in tree(tmp_path / "again", {"a.py": b"one"}).files.values()} < known

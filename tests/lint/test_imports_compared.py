@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dagferry_builder.lint.airflow import findings_of
+from dagferry_builder.lint.airflow_findings import findings_of
 from dagferry_builder.lint.imported import Imported, Problem
 from dagferry_builder.lint.unstable import difference
 from dagferry_schemas.inventory import DagFacts

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dagferry_builder.lint.interpreter import ask_environment, find_interpreter
+from dagferry_builder.lint.interpreter import Conversation, find_interpreter
 from dagferry_schemas.errors import Usage
-from tests.lint.trees import tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,8 @@ def refusal(tmp_path: Path, named: str) -> Usage:
     with pytest.raises(Usage) as raised:
         interpreter = find_interpreter(named, tmp_path)
         assert interpreter is not None
-        ask_environment(interpreter, tree(tmp_path, {"a.py": b""}))
+        with closing(Conversation(interpreter, 1)) as talk:
+            talk.environment()
     assert raised.value.code == "lint_python"
     assert raised.value.hint
     return raised.value

@@ -6,7 +6,7 @@
    definition depends on more than its bytes. The opposite order also shows a file that only works after another one.
 3. A probe that dies has been killed by the file it was at: that file is tried once more, with nothing else before it,
    and then the death is its finding. The others go to a new probe.
-4. Results that still hold come from the cache; if all do, no Airflow is started.
+4. Results that still hold come from the cache; if all do, no Airflow is imported.
 """
 
 from __future__ import annotations
@@ -21,18 +21,16 @@ from typing import TYPE_CHECKING, Any, Final
 from dagferry_schemas.errors import DagferryError
 from dagferry_schemas.fields import Fields
 
-from .airflow_rules import BY_ID
-from .finding import found
+from .cache import Cache
 from .imported import Imported, Problem
-from .interpreter import PATIENCE, Conversation, not_working
+from .interpreter import Conversation
 from .unstable import difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Self
 
-    from .cache import Cache
     from .checkout import Checkout
-    from .finding import Finding
     from .interpreter import Interpreter
     from .settings import Settings
 
@@ -44,6 +42,10 @@ FEW: Final = 16
 """DAG files below which more than two probes cost more than they gain."""
 SLACK: Final = 30.0
 """Seconds that a probe gets on top of what it may take for a file."""
+
+
+class _Unwanted(Exception):
+    """Nobody waits for the results any more."""
 
 
 @dataclass
@@ -71,67 +73,97 @@ class _Outcome:
 
 
 class Imports:
-    """The imports of one tree in one environment. ``progress`` is told (files done, files in all)."""
+    """The imports of one tree in one environment. ``progress`` is told (files done, files in all).
 
-    def __init__(
-        self,
-        interpreter: Interpreter,
-        checkout: Checkout,
-        settings: Settings,
-        cache: Cache,
-        progress: Callable[[int, int], None],
-    ) -> None:
+    An Airflow takes seconds to load, so the steps are taken as soon as what they need is known: `environment` when
+    nothing is, `begin` when the tree's contents are, `take` when they are on disk; `results` waits for the end. As a
+    context it ends whatever it has started.
+    """
+
+    def __init__(self, interpreter: Interpreter, settings: Settings, progress: Callable[[int, int], None]) -> None:
         self._interpreter = interpreter
-        self._checkout = checkout
         self._settings = settings
-        self._cache = cache
         self._progress = progress
+        self._cache = Cache(None, {})
+        self._checkout: Checkout | None = None
         self._queue: deque[_Chunk] = deque()
         self._changed = threading.Condition()
         self._busy = 0
         self._failure: BaseException | None = None
+        self._threads: list[threading.Thread] = []
         self._talks: dict[int, Conversation] = {}
+        self._environment: dict[str, Any] | None = None
         self._outcome = _Outcome()
+        self._kept: dict[str, Imported] = {}
         self._listing: list[dict[str, Any]] | None = None
-        self._probes = 0
+        self._probes: int | None = None
         self._total = 0
-        self.cached = 0
 
-    def run(self) -> list[Imported]:
+    def __enter__(self) -> Self:
+        self._start_thread(0)
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        # After an error, or ^C, or SIGTERM, nobody waits for an answer any more; otherwise all have ended.
+        self._give_up(error or _Unwanted())
+        for thread in self._threads:
+            thread.join()
+
+    def _start_thread(self, number: int) -> None:
+        thread = threading.Thread(target=self._work, args=(number,))
+        self._threads.append(thread)
+        thread.start()
+
+    def environment(self) -> dict[str, Any]:
+        """What the interpreter is, see `Conversation.environment`."""
+        self._wait_for(lambda: self._environment is not None)
+        assert self._environment is not None
+        return self._environment
+
+    def begin(self, cache: Cache) -> None:
+        """Take what ``cache`` has, and have Airflow imported if there is anything left to import."""
+        self._cache = cache
+        self._listing = cache.listing()
+        self._kept = cache.holding()
+        left = FEW if self._listing is None else sum(task["path"] not in self._kept for task in self._listing)
+        wanted = min(os.cpu_count() or 1, MAX_PROBES, 2 if left < FEW else MAX_PROBES) if left else 0
+        with self._changed:
+            self._probes = wanted
+            self._changed.notify_all()
+        for number in range(1, wanted):
+            self._start_thread(number)
+
+    def take(self, checkout: Checkout) -> None:
+        """Have the files on disk, where they have to stay until the results are there."""
+        with self._changed:
+            self._checkout = checkout
+            self._changed.notify_all()
+
+    @property
+    def cached(self) -> int:
+        """How many of the results come from the cache."""
+        return sum(task["path"] in self._kept for task in self._listing or ())
+
+    def results(self) -> list[Imported]:
         """Every DAG file's result, in the order of the paths. Raises `MachineFault` if the Airflow does not work."""
-        self._listing = self._cache.listing()
-        kept = self._from_cache() if self._listing is not None else None
-        if self._listing is None or kept is None or len(kept) < len(self._listing):
-            kept = self._import()
-        assert self._listing is not None
-        self._cache.save(self._listing)
-        return [kept[task["path"]] for task in self._listing]
-
-    def _from_cache(self) -> dict[str, Imported]:
-        paths = [task["path"] for task in self._listing or ()]
-        found = {path: imported for path in paths if (imported := self._cache.get(path)) is not None}
-        self.cached = len(found)
-        return found
-
-    def _import(self) -> dict[str, Imported]:
-        wanted = os.cpu_count() or 1
-        left = FEW if self._listing is None else len(self._listing) - self.cached
-        self._probes = max(1, min(wanted, MAX_PROBES, 2 if left < FEW else MAX_PROBES))
-        threads = [threading.Thread(target=self._work, args=(number,)) for number in range(self._probes)]
-        for thread in threads:
-            thread.start()
-        try:
-            for thread in threads:
-                thread.join()
-        except BaseException as error:  # ^C, or SIGTERM: nobody waits for an answer any more
-            self._give_up(error)
-            raise
+        for thread in self._threads:
+            thread.join()
         if self._failure is not None:
             raise self._failure
-        return self._results()
+        assert self._listing is not None
+        results = self._results()
+        self._cache.save(self._listing)
+        return [results[task["path"]] for task in self._listing]
+
+    def _wait_for(self, happened: Callable[[], bool]) -> None:
+        with self._changed:
+            while self._failure is None and not happened():
+                self._changed.wait()
+        if self._failure is not None:
+            raise self._failure
 
     def _results(self) -> dict[str, Imported]:
-        found = self._from_cache()
+        found = dict(self._kept)
         for path, imported in self._outcome.first.items():
             problems = self._unstable(path)
             found[path] = replace(imported, problems=(*imported.problems, *problems))
@@ -146,7 +178,16 @@ class Imports:
     def _work(self, number: int) -> None:
         talk: Conversation | None = None
         try:
-            talk = self._start(number)
+            talk = self._open(number)
+            if number == 0:
+                environment = talk.environment()
+                with self._changed:
+                    self._environment = environment
+                    self._changed.notify_all()
+                self._wait_for(lambda: self._probes is not None)
+                if not self._probes:
+                    return
+            self._prepare(talk, number)
             while (chunk := self._take(number)) is not None:
                 if not self._hand_over(talk, number, chunk):
                     log.debug("a probe ended: %s", talk.complaint())
@@ -154,61 +195,63 @@ class Imports:
                     talk = None
                     if self._failure is not None:
                         return
-                    talk = self._start(number)
+                    talk = self._open(number)
+                    self._prepare(talk, number)
         except BaseException as error:  # noqa: BLE001 (it is raised again by the thread that waits)
             self._give_up(error)
         finally:
             with self._changed:
+                self._talks.pop(number, None)
                 self._changed.notify_all()
             if talk is not None:
                 talk.close()
 
     def _give_up(self, error: BaseException) -> None:
         with self._changed:
-            self._failure = self._failure or error
-            for talk in self._talks.values():
-                talk.kill()
+            if self._failure is None:
+                self._failure = error
+                for talk in self._talks.values():
+                    talk.kill()
             self._changed.notify_all()
 
-    def _start(self, number: int) -> Conversation:
-        """A probe that has its Airflow loaded. The first one lists the DAG files."""
-        settings = self._settings
-        lists = number == 0 and self._listing is None
-        request = {
-            "mode": "check",
-            "list": lists,
-            "preload": self._checkout.python_files(),
-            "settings": {
-                "import_timeout": settings.import_timeout,
-                "import_budget": settings.import_budget,
-                "memory_mb": settings.memory_mb,
-                "allow_network": settings.allow_network,
-            },
-            "variables": dict(settings.variables),
-            "connections": dict(settings.connections),
-        }
-        talk = Conversation(self._interpreter, request, self._checkout, number + 1)
+    def _open(self, number: int) -> Conversation:
+        talk = Conversation(self._interpreter, number + 1)
         with self._changed:
             self._talks[number] = talk
             given_up = self._failure is not None
         if given_up:
             talk.kill()
-        answer = talk.receive(PATIENCE)
-        if answer is None or "ready" not in answer:
-            said = str((answer or {}).get("broken", "")) or talk.complaint()
-            talk.close()
-            raise not_working(self._interpreter, said)
-        if lists or (number == 0 and not self._total):
-            self._plan(answer["ready"]["files"] if lists else self._listing or [])
         return talk
+
+    def _prepare(self, talk: Conversation, number: int) -> None:
+        """Have a probe load its Airflow and take the tree. The first one lists the DAG files."""
+        settings = self._settings
+        talk.load(
+            {
+                "settings": {
+                    "import_timeout": settings.import_timeout,
+                    "import_budget": settings.import_budget,
+                    "memory_mb": settings.memory_mb,
+                    "allow_network": settings.allow_network,
+                },
+                "variables": dict(settings.variables),
+                "connections": dict(settings.connections),
+            }
+        )
+        self._wait_for(lambda: self._checkout is not None)
+        assert self._checkout is not None
+        lists = number == 0 and self._listing is None
+        wanted = [path for path in self._checkout.python_files() if path not in self._kept]
+        files = talk.give_tree(self._checkout, lists=lists, preload=wanted)
+        if lists or (number == 0 and not self._total):
+            self._plan(files if lists else self._listing or [])
 
     def _plan(self, listing: list[dict[str, Any]]) -> None:
         with self._changed:
             self._listing = listing
-            done = self._from_cache()
-            tasks = [{**task, "mode": "full"} for task in listing if task["path"] not in done]
+            tasks = [{**task, "mode": "full"} for task in listing if task["path"] not in self._kept]
             self._total = len(tasks) or 1
-            size = max(1, min(CHUNK, -(-len(tasks) // (2 * self._probes))))
+            size = max(1, min(CHUNK, -(-len(tasks) // (2 * (self._probes or 1)))))
             for start in range(0, len(tasks), size):
                 self._queue.append(_Chunk(tasks[start : start + size], "first"))
             self._changed.notify_all()
@@ -294,8 +337,8 @@ class Imports:
         return all(problem.rule != "duplicate-dag-id" for problem in imported.problems)
 
     def _look_again(self, task: dict[str, Any]) -> None:
-        for number in range(min(self._probes, 2)):
-            other = 1 - number if self._probes > 1 else None
+        for number in range(min(self._probes or 1, 2)):
+            other = 1 - number if self._probes != 1 else None
             self._queue.append(_Chunk([{**task, "mode": "whole"}], "alone", not_by=other))
 
     def _unstable(self, path: str) -> tuple[Problem, ...]:
@@ -307,33 +350,3 @@ class Imports:
             return ()
         rule, message = difference(one, two)
         return (Problem(rule, path, 0, message),)
-
-
-def findings_of(imports: Sequence[Imported]) -> list[Finding]:
-    """The findings in the reports, and those that only all of them together show."""
-    imported_by_others = {read for one in imports for read in one.reads if read != one.path}
-    results = []
-    for one in imports:
-        for problem in one.problems:
-            if problem.rule in ("dag-not-found", "uncalled-factory") and problem.path in imported_by_others:
-                continue  # a factory: the files that import it make the DAGs
-            rule = BY_ID[problem.rule]
-            results.append(found(rule, problem.path, problem.message, line=problem.line, hint=problem.hint))
-    if not any(one.problems or (one.dags and not one.skipped) for one in imports):
-        results.append(found(BY_ID["no-dags"], "", f"Airflow found no DAG in {len(imports)} DAG file(s)"))
-    return results + _doubles(imports)
-
-
-def _doubles(imports: Sequence[Imported]) -> list[Finding]:
-    files: dict[str, list[str]] = {}
-    for one in imports:
-        for dag in one.dags if not one.skipped else ():
-            if one.path not in files.setdefault(dag.id, []):
-                files[dag.id].append(one.path)
-    rule = BY_ID["duplicate-dag-id"]
-    results = []
-    for name, paths in files.items():
-        for path in paths if len(paths) > 1 else ():
-            others = ", ".join(other for other in paths if other != path)
-            results.append(found(rule, path, f"DAG {name!r} is also in {others}"))
-    return results

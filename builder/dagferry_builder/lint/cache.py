@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from .checkout import Checkout
+    from .checkout import CheckoutFile
 
 log = logging.getLogger(__name__)
 FLEETING: Final = frozenset(
@@ -40,17 +40,19 @@ MOST_CLEAN: Final = 200_000
 
 
 class Cache:
-    """The results for one tree in one environment. ``file`` is None where nothing is to be kept."""
+    """The results for one tree, ``files``, in one environment. ``file`` is None where nothing is to be kept."""
 
-    def __init__(self, file: Path | None, checkout: Checkout, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, file: Path | None, files: Mapping[str, CheckoutFile], variables: Mapping[str, str] | None = None
+    ) -> None:
         self._file = file
-        self._checkout = checkout
+        self._files = files
         self._variables = dict(variables or {})
         stored = _load(file) if file is not None else {}
         self._stored = stored if isinstance(stored.get("files"), dict) else {}
         self._kept: dict[str, Any] = {}
         self._paths = self._digest(sources=False)
-        self._tails = {posixpath.splitext(part)[0] for path in checkout.files for part in path.split("/")}
+        self._tails = {posixpath.splitext(part)[0] for path in files for part in path.split("/")}
 
     def listing(self) -> list[dict[str, Any]] | None:
         """The DAG files, ``{path, skipped}``, if the tree has the same paths as when they were listed."""
@@ -58,6 +60,10 @@ class Cache:
         if isinstance(listing, dict) and listing.get("tree") == self._digest(sources=True):
             return list(listing["files"])
         return None
+
+    def holding(self) -> dict[str, Imported]:
+        """All results that still hold, by path."""
+        return {path: imported for path in self._stored.get("files", {}) if (imported := self.get(path)) is not None}
 
     def get(self, path: str) -> Imported | None:
         """The result for one file, if it still holds."""
@@ -74,7 +80,7 @@ class Cache:
         return imported
 
     def _holds(self, entry: Mapping[str, Any]) -> bool:
-        files = self._checkout.files
+        files = self._files
         if any(read not in files or files[read].content != content for read, content in entry["reads"].items()):
             return False
         if any(self._variables.get(name) != value for name, value in entry["variables"].items()):
@@ -88,20 +94,21 @@ class Cache:
         """Keep a result, if it is one that can be kept; ``report`` is its JSON form."""
         if any(problem.rule in FLEETING for problem in imported.problems):
             return
-        files = self._checkout.files
+        files = self._files
         reads = {read: files[read].content for read in imported.reads if read in files}
         variables = {name: self._variables.get(name) for name in report.get("variables", ())}
         self._kept[imported.path] = {"reads": reads, "variables": variables, "tree": self._paths, "report": report}
 
     def save(self, listing: Iterable[Mapping[str, Any]]) -> None:
         """Write what holds, and nothing else, in place of what was there."""
-        listed = {"tree": self._digest(sources=True), "files": [dict(one) for one in listing]}
-        _save(self._file, {"listing": listed, "files": self._kept})
+        files = [dict(one) for one in listing]
+        kept = {one["path"]: self._kept[one["path"]] for one in files if one["path"] in self._kept}
+        _save(self._file, {"listing": {"tree": self._digest(sources=True), "files": files}, "files": kept})
 
     def _digest(self, *, sources: bool) -> str:
         """The tree's paths, and what decides what is ignored and what is a package; with ``sources``, those too."""
         hashed = hashlib.sha256()
-        for path, file in self._checkout.files.items():
+        for path, file in self._files.items():
             decides = path.endswith((".airflowignore", "/__init__.py")) or (sources and path.endswith((".py", ".zip")))
             content = file.content if decides else ""
             hashed.update(f"{path}\0{content}\0".encode("utf-8", "surrogateescape"))
@@ -120,9 +127,9 @@ class CleanContents:
         self._before: list[str] = [one for one in clean if isinstance(one, str)] if isinstance(clean, list) else []
         self.known: set[str] = set(self._before)
 
-    def save(self, checkout: Checkout) -> None:
-        """Keep what is known, that of ``checkout`` as the newest."""
-        here = sorted({file.content for file in checkout.files.values()} & self.known)
+    def save(self, files: Iterable[CheckoutFile]) -> None:
+        """Keep what is known, that of ``files`` as the newest."""
+        here = sorted({file.content for file in files} & self.known)
         if self.known == set(self._before):
             return
         newest = set(here)

@@ -47,12 +47,18 @@ class Checkout:
         return [path for path in self.files if path.endswith(".py")]
 
 
+def listed(sources: Iterable[Source]) -> dict[str, CheckoutFile]:
+    """The files of a tree, by their path in it."""
+    found = ((source.path, source.entry) for source in sources)
+    return {path: CheckoutFile(path, entry.path, entry.object_id, entry.size) for path, entry in found}
+
+
 @contextmanager
 def checked_out(repository: Repository, sources: Iterable[Source], *, largest: int | None = None) -> Iterator[Checkout]:
     """The sources on disk, as long as the context lasts. Raises `MachineFault`, `Malformed` for a blob that is absent.
 
-    ``sources`` are gone through twice. Nothing but regular files is written, below a fresh folder, and the paths have
-    passed the checks of packing. Files of more than ``largest`` bytes are listed, and not written.
+    ``sources`` are gone through more than once. Nothing but regular files is written, below a fresh folder, and the
+    paths have passed the checks of packing. Files of more than ``largest`` bytes are listed, and not written.
     """
 
     def fits(source: Source) -> bool:
@@ -60,7 +66,6 @@ def checked_out(repository: Repository, sources: Iterable[Source], *, largest: i
 
     with TemporaryDirectory(prefix="dagferry-lint-", ignore_cleanup_errors=True) as scratch:
         folder = Path(scratch).resolve() / "dags"
-        files = {}
         with (
             disk.doing("writing the tree that is checked"),
             repository.blobs(source.entry.object_id for source in sources if fits(source)) as blobs,
@@ -70,8 +75,7 @@ def checked_out(repository: Repository, sources: Iterable[Source], *, largest: i
                 entry = source.entry
                 if fits(source):
                     _write(folder / source.path, blobs.read(entry), executable=source.executable)
-                files[source.path] = CheckoutFile(source.path, entry.path, entry.object_id, entry.size)
-        yield Checkout(folder, files)
+        yield Checkout(folder, listed(sources))
 
 
 def _write(target: Path, body: Iterable[bytes], *, executable: bool) -> None:

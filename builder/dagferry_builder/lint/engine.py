@@ -11,24 +11,25 @@ from __future__ import annotations
 import posixpath
 import re
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from dagferry_builder import selection
 from dagferry_builder.selection import CannotPack
 
-from . import airflow, airflow_rules, baseline, files, live, policy, python, secrets, suppressions
+from . import airflow, airflow_findings, airflow_rules, baseline, files, live, policy, python, secrets, suppressions
 from .cache import Cache, CleanContents, key_of
-from .checkout import checked_out
+from .checkout import checked_out, listed
 from .dag_source import Sources
 from .finding import Severity, found
-from .interpreter import ask_environment, probe_source
+from .interpreter import probe_source
 from .result import Checked, Environment, Result
 from .rules import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from dagferry_builder.config import Bundle
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from dagferry_schemas.inventory import DagFacts
 
     from .baseline import Baseline
-    from .checkout import Checkout
+    from .checkout import Checkout, CheckoutFile
     from .finding import Finding
     from .imported import Imported
     from .interpreter import Interpreter
@@ -95,26 +96,38 @@ def lint(repository: Repository, bundle: Bundle, rev: str, settings: Settings, a
     """Check the commit ``rev``. Raises `Usage` for an interpreter that is none, `MachineFault`, `Unknown`."""
     began = time.monotonic()
     commit = repository.resolve(rev)
-    try:
-        sources = selection.select(repository, commit, bundle.selection).sources
-    except CannotPack as error:
-        problems = files.from_problems(error.problems)
-        origins = {one.path: posixpath.join(bundle.selection.root, one.path) for one in problems if one.path}
-        judged = _judged(problems, settings, origins)
-        return Result(bundle.name, commit, tuple(judged), Checked(0), time.monotonic() - began)
-    largest = None if around.interpreter is not None else secrets.MOST_BYTES  # nobody would read it
-    with checked_out(repository, sources, largest=largest) as checkout:
-        seen = _ask(checkout, settings, around, bundle.name)
-        return _result(checkout, bundle, seen, settings, around, Result(
-            bundle.name, commit, (), Checked(len(checkout.files)), began
-        ))  # fmt: skip
+    with _imports(settings, around) as imports:
+        try:
+            sources = selection.select(repository, commit, bundle.selection).sources
+        except CannotPack as error:
+            problems = files.from_problems(error.problems)
+            origins = {one.path: posixpath.join(bundle.selection.root, one.path) for one in problems if one.path}
+            judged = _judged(problems, settings, origins)
+            return Result(bundle.name, commit, tuple(judged), Checked(0), time.monotonic() - began)
+        if imports is not None:
+            imports.begin(_cache(listed(sources), settings, around, imports.environment(), bundle.name))
+        largest = None if imports is not None else secrets.MOST_BYTES  # nobody would read it
+        with checked_out(repository, sources, largest=largest) as checkout:
+            seen = _ask(checkout, settings, around, imports)
+            return _result(checkout, bundle, seen, settings, around, Result(
+                bundle.name, commit, (), Checked(len(checkout.files)), began
+            ))  # fmt: skip
 
 
-def _ask(checkout: Checkout, settings: Settings, around: Surroundings, bundle: str) -> _Seen:
+def _imports(settings: Settings, around: Surroundings) -> AbstractContextManager[airflow.Imports | None]:
+    if around.interpreter is None:
+        return nullcontext()
+    return airflow.Imports(around.interpreter, settings, around.progress)
+
+
+def _ask(checkout: Checkout, settings: Settings, around: Surroundings, imports: airflow.Imports | None) -> _Seen:
     seen = _Seen()
+    about = None
+    if imports is not None:
+        imports.take(checkout)
+        about = imports.environment()
     seen.findings += files.check(checkout, settings)
     seen.findings += _secrets(checkout, settings, around.cache_folder)
-    about = ask_environment(around.interpreter, checkout) if around.interpreter is not None else None
     version = settings.airflow_version or (about["airflow"] if about else None)
     seen.findings += python.check(
         checkout,
@@ -123,17 +136,14 @@ def _ask(checkout: Checkout, settings: Settings, around: Surroundings, bundle: s
         python_version=about["python"] if about else None,
         with_airflow=about is not None,
     )
-    if around.interpreter is None or about is None:
+    if imports is None or about is None:
         seen.findings.append(found(airflow_rules.BY_ID["no-airflow"], "", "no Airflow checked the DAGs of this bundle"))
         seen.findings += policy.check(checkout, (), settings, version or "")
         return seen
     seen.environment = Environment(about["airflow"], about["python"], str(around.interpreter))
-    imports = airflow.Imports(
-        around.interpreter, checkout, settings, _cache(checkout, settings, around, about, bundle), around.progress
-    )
-    seen.imported = imports.run()
+    seen.imported = imports.results()
     seen.cached = imports.cached
-    seen.findings += airflow.findings_of(seen.imported)
+    seen.findings += airflow_findings.findings_of(seen.imported)
     seen.findings += policy.check(checkout, seen.imported, settings, version or about["airflow"])
     seen.absent -= {"airflow", "policy"}
     if around.against is not None:
@@ -154,19 +164,23 @@ def _ask(checkout: Checkout, settings: Settings, around: Surroundings, bundle: s
 def _secrets(checkout: Checkout, settings: Settings, folder: Path | None) -> list[Finding]:
     clean = CleanContents(folder / f"secrets-{secrets.detector_version()}.json.zst" if folder is not None else None)
     findings = secrets.check(checkout, settings, cache=folder, clean=clean.known)
-    clean.save(checkout)
+    clean.save(checkout.files.values())
     return findings
 
 
 def _cache(
-    checkout: Checkout, settings: Settings, around: Surroundings, about: Mapping[str, Any], bundle: str
+    tree: Mapping[str, CheckoutFile],
+    settings: Settings,
+    around: Surroundings,
+    about: Mapping[str, Any],
+    bundle: str,
 ) -> Cache:
     if around.cache_folder is None:
-        return Cache(None, checkout)
+        return Cache(None, tree)
     limits = (settings.import_timeout, settings.import_budget, settings.memory_mb, settings.allow_network)
     stubs = (dict(settings.variables), dict(settings.connections))
     key = key_of(about["state"], probe_source().decode(), str(around.interpreter), bundle, limits, stubs)
-    return Cache(around.cache_folder / f"lint-{key}.json.zst", checkout, about["variables"])
+    return Cache(around.cache_folder / f"lint-{key}.json.zst", tree, about["variables"])
 
 
 def _result(

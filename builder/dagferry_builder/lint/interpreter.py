@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dagferry_schemas.errors import MachineFault, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .checkout import Checkout
 
@@ -96,7 +96,7 @@ def find_interpreter(named: str | None, base: Path) -> Interpreter | None:
 class Conversation:
     """A probe at work: requests go in as lines of JSON, answers come out as lines of JSON."""
 
-    def __init__(self, interpreter: Interpreter, request: Mapping[str, Any], checkout: Checkout, seed: int) -> None:
+    def __init__(self, interpreter: Interpreter, seed: int) -> None:
         self._interpreter = interpreter
         self._buffer = b""
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
@@ -111,15 +111,54 @@ class Conversation:
         )
         source = probe_source()
         self.send(b"%d\n" % len(source) + source)
-        if request["mode"] == "environment":
-            self.send(request)
-            return
-        self.send({**request, "files": [(path, file.size) for path, file in checkout.files.items()]})
+
+    def environment(self) -> dict[str, Any]:
+        """What the interpreter is: ``{airflow, python, state, variables}``. To be asked first, if at all.
+
+        Raises `Usage` if it does not run as a Python, or has no Airflow.
+        """
+        self.send({"mode": "environment"})
+        answer = self.receive(PATIENCE)
+        if answer is None:
+            raise Usage(
+                f"lint.python, {self._interpreter}, does not run as a Python: {self.complaint() or 'it said nothing'}",
+                "try it by hand: it has to take `-c CODE`, and to keep stdin open (docker run needs -i)",
+                code="lint_python",
+            )
+        if not answer.get("airflow"):
+            raise Usage(
+                f"lint.python, {self._interpreter}, is Python {answer.get('python')} and has no Airflow",
+                "name the interpreter that production runs",
+                code="lint_python",
+            )
+        return answer
+
+    def load(self, request: Mapping[str, Any]) -> None:
+        """Have it import Airflow. What comes of that is the answer to the tree."""
+        self.send({"mode": "load", **request})
+
+    def give_tree(self, checkout: Checkout, *, lists: bool, preload: Sequence[str]) -> list[dict[str, Any]]:
+        """Send the tree; the DAG files in it, if it ``lists`` them. Raises `MachineFault` if the Airflow does not work.
+
+        What the files of ``preload`` import of Airflow is loaded before anything is imported.
+        """
+        listed = [(path, file.size) for path, file in checkout.files.items()]
+        self.send({"mode": "tree", "files": listed, "list": lists, "preload": preload})
         for path in checkout.files:
             with (checkout.folder / path).open("rb") as body:
                 for piece in iter(partial(body.read, 1024 * 1024), b""):
                     self.send(piece, flush=False)
         self.send(b"")
+        answer = self.receive(PATIENCE)
+        if answer is None or "ready" not in answer:
+            said = str((answer or {}).get("broken", "")) or self.complaint()
+            raise MachineFault(
+                f"the Airflow of {self._interpreter} cannot be used: {said or 'it ended without a word'}",
+                f"try it by hand: {self._interpreter} -c 'import airflow'",
+                code="airflow_broken",
+            )
+        files: list[dict[str, Any]] = answer["ready"]["files"]
+        return files
 
     def send(self, data: bytes | Mapping[str, Any], *, flush: bool = True) -> None:
         """Say something; if nobody listens any more, `receive` will tell."""
@@ -182,35 +221,3 @@ class Conversation:
 
 def _line(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document).encode("utf-8", "surrogateescape") + b"\n"
-
-
-def ask_environment(interpreter: Interpreter, checkout: Checkout) -> dict[str, Any]:
-    """What the interpreter is: ``{airflow, python, state}``. Raises `Usage` if it does not run or has no Airflow."""
-    talk = Conversation(interpreter, {"mode": "environment"}, checkout, 0)
-    try:
-        answer = talk.receive(PATIENCE)
-        complaint = talk.complaint()
-    finally:
-        talk.close()
-    if answer is None:
-        raise Usage(
-            f"lint.python, {interpreter}, does not run as a Python: {complaint or 'it said nothing'}",
-            "try it by hand: it has to take `-c CODE`, and to keep stdin open (docker run needs -i)",
-            code="lint_python",
-        )
-    if not answer.get("airflow"):
-        raise Usage(
-            f"lint.python, {interpreter}, is Python {answer.get('python')} and has no Airflow",
-            "name the interpreter that production runs",
-            code="lint_python",
-        )
-    return answer
-
-
-def not_working(interpreter: Interpreter, said: str) -> MachineFault:
-    """The error for an interpreter whose Airflow cannot be used."""
-    return MachineFault(
-        f"the Airflow of {interpreter} cannot be used: {said or 'it ended without a word'}",
-        f"try it by hand: {interpreter} -c 'import airflow'",
-        code="airflow_broken",
-    )

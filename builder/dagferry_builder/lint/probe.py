@@ -14,13 +14,15 @@ nothing but the standard library (Python 3.8 or newer) and Airflow (2.10 or newe
 5. While a file is imported, an audit hook watches what it does. What would hurt others (signals, changes of files,
    the network) is refused with an exception and reported.
 
-The builder talks to the probe in lines of JSON, on stdin and on the stdout that the probe was started with.
+The builder talks to the probe in lines of JSON, on stdin and on the stdout that the probe was started with. It may ask
+for the environment alone, which takes no Airflow; and Airflow is imported before the tree has to be there.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
+import copy
 import faulthandler
 import functools
 import gc
@@ -48,7 +50,7 @@ import traceback
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NoReturn, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NoReturn, Optional, Set, Tuple
 
 Json = Dict[str, Any]
 NONCE = 16
@@ -82,6 +84,7 @@ class Watch:
 
     def __init__(self, folder: str, allow_network: bool, last_words: str) -> None:
         self.folder = folder
+        self._below = folder + os.sep
         self.last_words = last_words
         self.allow_network = allow_network
         self.active = False
@@ -95,7 +98,8 @@ class Watch:
         self.variables: Set[str] = set()
         self.created: Dict[str, Tuple[str, int]] = {}
         self.looking_up = 0
-        self.acted = False
+        self._settings: List[Dict[Any, Any]] = []
+        self.acted = self.left_settings = False
         self._temporary = os.path.realpath(tempfile.gettempdir()) + os.sep
 
     def begin(self, file: str) -> None:
@@ -103,14 +107,15 @@ class Watch:
         self.problems, self.lookups, self.created = [], [], {}
         self.reads, self.searched = {self.relative(file)}, set()
         self.variables = set()
-        self.acted = False
+        self.acted = self.left_settings = False
         self.active = True
 
     def relative(self, path: str) -> str:
-        return os.path.relpath(path, self.folder)
+        plain = path.startswith(self._below) and "/." not in path and "//" not in path
+        return path[len(self._below) :] if plain else os.path.relpath(path, self.folder)
 
     def inside(self, path: str) -> bool:
-        return path.startswith(self.folder + os.sep)
+        return path.startswith(self._below)
 
     def problem(self, rule: str, message: str, path: str = "", line: int = 0, hint: str = "") -> None:
         message = message.replace(self.folder + os.sep, "").replace(self.folder, ".")
@@ -287,7 +292,24 @@ class Watch:
                 self.variables.add(name)
             return get(environment, name)
 
+        def contains(environment: Any, name: Any) -> bool:  # asked for by far the most, and by Airflow for its own
+            if self.active and isinstance(name, str) and not name.startswith("AIRFLOW"):
+                self.variables.add(name)
+            return environment.encodekey(name) in environment._data
+
+        def changing(name: str) -> None:
+            change = getattr(kind, name)
+
+            def changed(environment: Any, *arguments: Any) -> None:
+                self._forget_settings()
+                change(environment, *arguments)
+
+            setattr(kind, name, changed)
+
         kind.__getitem__ = getitem
+        kind.__contains__ = contains
+        changing("__setitem__")
+        changing("__delitem__")
 
     def _watch_ends(self) -> None:
         """Learn where the process ends, if it ends in the middle of an import."""
@@ -363,6 +385,47 @@ class Watch:
             except (ImportError, AttributeError):
                 continue
 
+        for module in ("airflow.configuration", "airflow.sdk.configuration"):
+            with contextlib.suppress(ImportError, AttributeError):
+                self._remember_settings(importlib.import_module(module).conf)
+
+    def _remember_settings(self, conf: Any) -> None:
+        """Have a configuration look a setting up once, until something changes it or the environment.
+
+        Every task asks for a dozen settings, and Airflow goes through the environment, files and defaults each time.
+        """
+        get = conf.get
+        known: Dict[Any, Any] = {}
+        self._settings.append(known)
+
+        def remembered(*arguments: Any, **options: Any) -> Any:
+            asked = (arguments, tuple([(name, type(value), value) for name, value in options.items()]))
+            try:
+                return known[asked]
+            except (KeyError, TypeError):
+                found = get(*arguments, **options)
+            with contextlib.suppress(TypeError):
+                known[asked] = found
+            return found
+
+        def changing(change: Any) -> Any:
+            def changed(*arguments: Any, **options: Any) -> Any:
+                try:
+                    return change(*arguments, **options)
+                finally:
+                    self._forget_settings()
+                    self.left_settings = self.left_settings or self.active
+
+            return changed
+
+        conf.get = remembered
+        for name in CHANGES_OF_SETTINGS:
+            setattr(conf, name, changing(getattr(conf, name)))
+
+    def _forget_settings(self) -> None:
+        for known in self._settings:
+            known.clear()
+
     def _watch_lookup(self, holder: Any, name: str, kind: str) -> None:
         kept = inspect.getattr_static(holder, name)
         if not isinstance(kept, (staticmethod, classmethod)):
@@ -386,6 +449,8 @@ class Watch:
         setattr(holder, name, type(kept)(lookup))
 
 
+CHANGES_OF_SETTINGS = ("set", "read", "read_file", "read_string", "read_dict", "remove_option", "remove_section")
+"""Methods of a configuration after which a setting may have another value."""
 LOOKUPS = (
     ("airflow.models.variable", "Variable", "get", "variable"),
     ("airflow.sdk.definitions.variable", "Variable", "get", "variable"),
@@ -413,6 +478,8 @@ class Airflow:
         accepted = inspect.signature(self.bag_class.__init__).parameters
         wanted = {"include_examples": False, "collect_dags": False, "safe_mode": False}
         self._options = {name: value for name, value in wanted.items() if name in accepted}
+        # Airflow looks its settings up for each bag, which for one file in each is as much as to check a small DAG.
+        self._empty_bag = self._told_class()(os.devnull, **self._options)
 
     @staticmethod
     def _first(*places: str) -> Any:
@@ -426,17 +493,24 @@ class Airflow:
 
     def bag(self, before: Callable[[Any], None], failed: Callable[[Any, BaseException], None]) -> Any:
         """An empty DagBag. ``before`` is called with each DAG that it takes, ``failed`` with one that it refuses."""
+        bag = copy.copy(self._empty_bag)
+        for name, value in vars(bag).items():
+            if isinstance(value, (dict, list, set)):
+                setattr(bag, name, copy.copy(value))
+        bag.dagferry_before, bag.dagferry_failed = before, failed
+        return bag
 
+    def _told_class(self) -> Any:
         class Bag(self.bag_class):  # type: ignore[misc, name-defined]
             def bag_dag(self, dag: Any, *arguments: Any, **options: Any) -> Any:
                 try:
-                    before(dag)
+                    self.dagferry_before(dag)
                     return super().bag_dag(dag, *arguments, **options)
                 except BaseException as error:
-                    failed(dag, error)
+                    self.dagferry_failed(dag, error)
                     raise
 
-        return Bag(os.devnull, **self._options)
+        return Bag
 
     def list_files(self, folder: str) -> Tuple[List[str], Set[str]]:
         """The files that Airflow takes for DAG files, ``.airflowignore`` heeded, and those that it would look into."""
@@ -474,6 +548,11 @@ class Airflow:
             described.GetText = functools.lru_cache(None)(described.GetText)  # type: ignore[attr-defined]
         except (ImportError, AttributeError):
             pass
+        with contextlib.suppress(ImportError, AttributeError):
+            made = importlib.import_module("airflow.models.baseoperator").BaseOperator.__init__
+            made.__signature__ = inspect.signature(made)  # Airflow 2 works it out anew for each task
+        with contextlib.suppress(ImportError, AttributeError, TypeError):  # it checks the same, only slower
+            self.serializer._json_schema = remembering(self.serializer._json_schema)
         file = os.path.join(scratch, "warm_up.py")
         Path(file).write_text(WARM_UP)
         bag = self.bag(lambda _dag: None, lambda _dag, _error: None)
@@ -513,6 +592,77 @@ def preload(files: List[str]) -> None:
             exec(statement, {})  # an import of Airflow, by the pattern
         except BaseException:  # noqa: BLE001 (the file that has it will say so)
             continue
+
+
+# --- Airflow's schema of serialized DAGs ------------------------------------------------------------------------------
+
+
+def remembering(validator: Any) -> Any:
+    """A validator like ``validator`` that does not look again at what has the shape of something that was valid.
+
+    Airflow holds each serialized DAG against a JSON schema. Tasks differ in their texts above all, and hardly anything
+    in the schema depends on those, so most of them need not be looked at.
+    """
+    validators = importlib.import_module("jsonschema.validators")
+    kind = validator.__class__
+    follow = kind.VALIDATORS["$ref"]
+    shape = Shape(validator.schema)
+    valid: Set[Any] = set()
+
+    def follow_unless_known(part: Any, reference: Any, instance: Any, schema: Any) -> Iterator[Any]:
+        seen = (reference, shape.of(instance))
+        if seen in valid:
+            return
+        errors = list(follow(part, reference, instance, schema) or ())
+        if not errors:
+            valid.add(seen)
+        yield from errors
+
+    return validators.extend(kind, {"$ref": follow_unless_known})(validator.schema)
+
+
+class Shape:
+    """Reduces a JSON value to what ``schema`` can tell it by. Raises `TypeError` for one that looks deeper.
+
+    What stays: keys, types, the length of lists and whether their items repeat; of a text whether it is one that the
+    schema names and which of the schema's patterns it matches; of a number on which side of the schema's numbers it is.
+    """
+
+    _DEEPER = frozenset({"format", "minLength", "maxLength", "contentEncoding", "contentMediaType", "multipleOf"})
+
+    def __init__(self, schema: Any) -> None:
+        self._named: Set[str] = set()
+        self._patterns: List[Any] = []
+        self._numbers: Set[float] = set()
+        self._unique = False
+        self._learn(schema)
+
+    def _learn(self, schema: Any) -> None:
+        for key, value in schema.items() if isinstance(schema, dict) else enumerate(schema):
+            if key in self._DEEPER:
+                raise TypeError("the schema has %r" % key)
+            if key in ("pattern", "patternProperties"):
+                self._patterns += [re.compile(one) for one in ([value] if isinstance(value, str) else value)]
+            self._unique = self._unique or key == "uniqueItems"
+            if isinstance(value, str):
+                self._named.add(value)
+            elif isinstance(value, (int, float)):
+                self._numbers.add(value)
+            elif isinstance(value, (dict, list)):
+                self._learn(value)
+
+    def of(self, value: Any) -> Any:
+        """The shape of ``value``: equal shapes are valid alike."""
+        if isinstance(value, str):
+            return value if value in self._named else tuple([one.search(value) is None for one in self._patterns])
+        if isinstance(value, dict):
+            return dict, tuple([(key, self.of(inner)) for key, inner in value.items()])
+        if isinstance(value, (list, tuple)):
+            different = len(set(map(repr, value))) if self._unique else 0
+            return type(value), different, tuple(map(self.of, value))
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return type(value), value == value // 1, tuple([(value > one) - (value < one) for one in self._numbers])
+        return type(value), value
 
 
 # --- what is said of a DAG -------------------------------------------------------------------------------------------
@@ -720,7 +870,8 @@ class Templates:
                 names_file = bool(extensions) and value.endswith(extensions)
                 if not names_file and "{{" not in value and "{%" not in value and "{#" not in value:
                     continue
-                if not names_file and not own and value in self._fine:
+                tags = value if names_file or own else tags_of(value)
+                if not names_file and not own and tags in self._fine:
                     continue
                 if environment is None:
                     environment = dag.get_template_env()
@@ -728,7 +879,17 @@ class Templates:
                 if problem is not None:
                     yield problem[0], "task %r, %s: %s" % (id_text(task.task_id), field, problem[1])
                 elif not names_file and not own:
-                    self._fine.add(value)
+                    self._fine.add(tags)
+
+
+def tags_of(template: str) -> str:
+    """What the syntax of a template depends on: all of it, or of one that has plain expressions only, just those."""
+    expressions = PLAIN_EXPRESSION.findall(template)
+    between = PLAIN_EXPRESSION.sub("", template)
+    return template if "{" in between or "}" in between or "#" in between else "\0".join(expressions)
+
+
+PLAIN_EXPRESSION = re.compile(r"\{\{[^{}'\"#%\\]*\}\}")
 
 
 def _templated_fields(task: Any) -> Iterator[Tuple[str, Any]]:
@@ -759,7 +920,7 @@ def _parse(environment: Any, value: str, names_file: bool) -> Optional[Tuple[str
 
     try:
         source = environment.loader.get_source(environment, value)[0] if names_file else value
-        environment.compile(source, filename=value if names_file else None)
+        environment.compile(source, filename=value if names_file else None, raw=True)  # to Python, and no further
         if "{%" in source:
             for name in meta.find_referenced_templates(environment.parse(source)):
                 if name is not None:
@@ -1261,7 +1422,7 @@ def _work(probe: Probe, tasks: List[Json], channel: int, nonce: bytes) -> None:
             watch.acted = True
         if output.count > LOUD and task["mode"] != "digests" and not task["skipped"]:
             watch.problem("output-at-import", "the import prints %d characters" % output.count)
-        report["clean"] = before.restore(probe.folder) and not watch.acted and not report["failed"]
+        report["clean"] = before.restore(probe.folder) and not (watch.acted or watch.left_settings or report["failed"])
         payload = json.dumps(report, default=str).encode("utf-8", "replace")
         _write_all(channel, nonce + HEADER.pack(len(payload)) + payload)
         if not report["clean"]:
@@ -1353,17 +1514,17 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 class Probe:
     """Has Airflow loaded, and forks children that examine files."""
 
-    def __init__(self, settings: Json, tree: Tree, scratch: str) -> None:
+    def __init__(self, settings: Json, folder: str, scratch: str) -> None:
         self.settings = settings
-        self.tree = tree
-        self.folder = tree.folder
+        self.folder = folder
         self.scratch = scratch
         self.pid = os.getpid()
+        self.tree: Tree
         self.airflow: Airflow
         self._has_tables = False
 
-    def load(self, lists: bool) -> Json:
-        """Import Airflow; what it is and, if ``lists``, what there is to check. Paths are relative to the folder."""
+    def load(self) -> None:
+        """Import Airflow, and what it loads with a first DAG."""
         self._set(PR_SET_CHILD_SUBREAPER, 1)
         gc.disable()  # what is imported stays, and there is no use in looking at it again and again
         if self.folder not in sys.path:
@@ -1371,11 +1532,18 @@ class Probe:
         sys.dont_write_bytecode = True
         self.airflow = Airflow()
         logging.disable(logging.CRITICAL)
-        state = {"airflow": self.airflow.version, "python": "%d.%d.%d" % sys.version_info[:3]}
-        return {**state, "files": self._list()} if lists else state
+        try:
+            self.airflow.warm_up(self.scratch)
+        except Exception as error:  # noqa: BLE001 (each child would load the same, only later)
+            sys.stderr.write("dagferry: Airflow did not take a plain DAG: %s\n" % _text(error))
 
-    def _list(self) -> List[Json]:
-        """The DAG files, and those that are worth a look although Airflow passes them over."""
+    def take(self, tree: Tree) -> None:
+        """Have the tree in the folder, which Python may have looked into before."""
+        self.tree = tree
+        importlib.invalidate_caches()
+
+    def dag_files(self) -> List[Json]:
+        """The DAG files, and those that are worth a look although Airflow passes them over; relative paths."""
         every, seen = self.airflow.list_files(self.folder)
         return [
             {"path": os.path.relpath(file, self.folder), "skipped": file not in seen}
@@ -1383,13 +1551,9 @@ class Probe:
             if file in seen or (file.endswith(".py") and might_make_dags(Path(file).read_bytes()))
         ]
 
-    def warm_up(self, files: List[str]) -> None:
+    def get_ready(self, files: Iterable[str]) -> None:
         """Load what the files will need of Airflow, and get ready to fork."""
         preload([os.path.join(self.folder, file) for file in files])
-        try:
-            self.airflow.warm_up(self.scratch)
-        except Exception as error:  # noqa: BLE001 (each child would load the same, only later)
-            sys.stderr.write("dagferry: Airflow did not take a plain DAG: %s\n" % _text(error))
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
         gc.enable()
@@ -1615,27 +1779,42 @@ def end_on_sigterm(scratch: str) -> None:
     signal.signal(signal.SIGTERM, leave)
 
 
-def serve(request: Json, take: Callable[[], bytes], channel: int) -> None:
-    """Answer the builder until it says no more: lines of file tasks in, lines of reports out."""
+def serve(take: Callable[[], bytes], channel: int) -> None:
+    """Answer the builder until it says no more.
+
+    First, if it wants to know: ``environment``. Then ``load`` (settings), ``tree`` (with the bytes of its files after
+    it), and any number of ``tasks``: lines of file tasks in, lines of reports out.
+    """
 
     def say(answer: Json) -> None:
         _write_all(channel, json.dumps(answer).encode("utf-8", "replace") + b"\n")
 
-    if request["mode"] == "environment":
+    line = take()
+    if line and json.loads(line)["mode"] == "environment":
         say(environment())
+        line = take()
+    if not line:
         return
+    request = json.loads(line)
     with tempfile.TemporaryDirectory(prefix="dagferry-probe-") as scratch:
         scratch = os.path.realpath(scratch)
         end_on_sigterm(scratch)
-        tree = Tree(request["files"], os.path.join(scratch, "dags"))
-        prepare(request, scratch, tree.folder)
-        probe = Probe({**request["settings"], "channel": channel}, tree, scratch)
+        folder = os.path.join(scratch, "dags")
+        os.mkdir(folder)  # Python does not look again for a folder that was not there
+        prepare(request, scratch, folder)
+        probe = Probe({**request["settings"], "channel": channel}, folder, scratch)
         try:
-            say({"ready": probe.load(request["list"])})
+            probe.load()
+            line = take()
+            if not line:
+                return
+            request = json.loads(line)
+            probe.take(Tree(request["files"], folder))
+            say({"ready": {"files": probe.dag_files() if request["list"] else []}})
         except BaseException as error:  # noqa: BLE001 (an Airflow that cannot be imported is the answer)
             say({"broken": _text(error)})
             return
-        probe.warm_up(request["preload"])
+        probe.get_ready(request["preload"])
         for line in iter(take, b""):
             for report in probe.examine(json.loads(line)["tasks"]):
                 say({"report": report})
@@ -1656,7 +1835,7 @@ def main() -> NoReturn:
     """Keep stdout for the builder, and send everything else that is printed to stderr."""
     channel = os.dup(1)
     os.dup2(2, 1)
-    serve(json.loads(take_line()), take_line, channel)
+    serve(take_line, channel)
     sys.stdout.flush()
     os._exit(0)
 
