@@ -14,7 +14,8 @@ def objection(repository: Repository | None, live: Version, new: Version) -> str
     """Why a promotion from ``live`` to ``new`` would go back or sideways, or None if it goes forward.
 
     With a clone that has both commits git decides: forward means that ``new`` builds upon ``live``. Without, the
-    recorded first-parent count and commit time do: both have to grow.
+    recorded first-parent count and commit time do: both have to grow, or the time alone where a version was built in a
+    shallow clone, which has no count.
     """
     if live.commit == new.commit:
         return None
@@ -32,9 +33,16 @@ def _by_git(repository: Repository, live: Version, new: Version) -> str | None:
 
 
 def _by_record(live: Version, new: Version) -> str | None:
-    if new.first_parents > live.first_parents and new.commit_time >= live.commit_time:
+    if live.first_parents is None or new.first_parents is None:
+        if new.commit_time > live.commit_time:
+            return None
+    elif new.first_parents > live.first_parents and new.commit_time >= live.commit_time:
         return None
     return (
         f"{new.version} does not seem to build upon {live.version}, which is live "
-        f"(commit {new.first_parents} of {new.commit_time} against commit {live.first_parents} of {live.commit_time})"
+        f"({_place(new)} against {_place(live)})"
     )
+
+
+def _place(version: Version) -> str:
+    return f"commit {version.first_parents or 'of a shallow clone'} of {version.commit_time}"

@@ -21,7 +21,7 @@ from dagferry_schemas.tree import encode_files
 from dagferry_schemas.version import Version
 from dagferry_storage import disk
 
-from . import __version__, attributes, pack, selection
+from . import __version__, pack, selection
 from .publish import Offer
 from .versioning import name_commit
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from .attributes import Unconverted
     from .config import Bundle
     from .git import Repository
+    from .leaving import LeftOut
     from .lint.result import Result
-    from .selection import LeftOut
     from .versioning import Named
 
 
@@ -95,7 +95,6 @@ def build(repository: Repository, bundle: Bundle, rev: str, tarball: BinaryIO) -
     named = name_version(repository, bundle, rev)
     selected = selection.select(repository, named.commit.id, bundle.selection)
     packed = pack.pack(repository, selected.sources, tarball)
-    unconverted = attributes.find(repository, named.commit.id, selected.sources)
     version = Version(
         bundle=bundle.name,
         version=named.version,
@@ -106,7 +105,7 @@ def build(repository: Repository, bundle: Bundle, rev: str, tarball: BinaryIO) -
         selection=bundle.selection.to_dict(),
         content=packed.content,
     )
-    return Artifact(version, named, packed, selected.left_out, unconverted, time.monotonic() - began)
+    return Artifact(version, named, packed, selected.left_out, selected.unconverted, time.monotonic() - began)
 
 
 def write(artifact: Artifact, tarball: BinaryIO, folder: Path) -> Path:

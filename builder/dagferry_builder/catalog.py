@@ -29,7 +29,7 @@ def versions(store: Store, bundle: str) -> Listed:
     names = published.names(store, bundle)
     found = dict(zip(names, side_by_side(lambda name: _read_or_say(store, bundle, name), names), strict=True))
     good = [one for one in found.values() if isinstance(one, Published)]
-    good.sort(key=lambda one: (one.version.commit_time, one.version.first_parents), reverse=True)
+    good.sort(key=lambda one: (one.version.commit_time, one.version.first_parents or 0), reverse=True)
     return Listed(tuple(good), {name: one for name, one in found.items() if isinstance(one, str)})
 
 

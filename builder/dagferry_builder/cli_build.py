@@ -42,6 +42,8 @@ TEMPLATE = """\
 # What is delivered. This is read from the commit that is built: commit this file.
 [bundles.{name}]
 root = "{root}"                           # the folder that Airflow will see as its DAG folder
+# roots = ["dags", "plugins"]             # or several folders, in place of root
+# exclude = ["tests/"]                    # patterns as in .gitignore; see docs/git.md
 # version_pattern = "v[0-9]*"             # which tags name versions, as in `git describe --match`
 
 # What is checked before. This is read from the commit as well. See docs/lint.md.
@@ -142,7 +144,9 @@ def build(rev: str, root: str | None, out: Path, site: Site, output: str) -> Non
 
 def _summary(artifact: Artifact) -> str:
     content = artifact.version.content
-    left_out = "".join(f"\n  left out: {one.path} ({one.rule})" for one in artifact.left_out)
+    left_out = "".join(f"\n  left out: {one}" for one in artifact.left_out[:SHOWN_WARNINGS])
+    if len(artifact.left_out) > SHOWN_WARNINGS:
+        left_out += f"\n  left out: and {len(artifact.left_out) - SHOWN_WARNINGS} more; `-o json` has them all"
     return (
         f"{artifact.version.version}: {content.files.count} files, {content.tarball.size} bytes, "
         f"tree {content.tree}, {artifact.seconds:.2f} s{left_out}"
@@ -181,7 +185,10 @@ def _publish(site: Site, rev: str, checked: Result | None, *, dry_run: bool) -> 
         artifact = _build(site, rev, spool)
         store = site.store if dry_run else site.writable_store(artifact.version.bundle)
         store = shown(store, f"{artifact.version.bundle} {artifact.version.version}")
-        return artifact, publish_artifact(store, artifact.offer(now(), checked), spool, dry_run=dry_run)
+        publication = publish_artifact(store, artifact.offer(now(), checked), spool, dry_run=dry_run)
+    if publication.also:
+        click.echo(f"note: this commit is in the store as {' and '.join(publication.also)} too", err=True)
+    return artifact, publication
 
 
 def _published_facts(artifact: Artifact, publication: Publication) -> dict[str, Any]:
@@ -191,6 +198,7 @@ def _published_facts(artifact: Artifact, publication: Publication) -> dict[str, 
         **artifact.facts(),
         "tarball": {"path": None, "sha256": content.tarball.sha256, "size": content.tarball.size},
         "created": publication.created,
+        "also": list(publication.also),
     }
 
 

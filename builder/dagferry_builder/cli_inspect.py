@@ -17,6 +17,7 @@ from dagferry_storage.cli_progress import shown
 
 from . import catalog, options, report_text
 from .access import Access, parse_urls
+from .leaving import LeftOut
 
 if TYPE_CHECKING:
     from dagferry_schemas.endpoint import AgentStatus
@@ -82,16 +83,26 @@ def _shown(result: dict[str, Any]) -> list[str]:
     dags, table = report_text.dag_lines(result["report"])
     rows = {
         **{name: result[name] for name in ("version", "commit", "commit_time", "tag", "tree")},
-        "root": result["selection"].get("root") or "the top of the repository",
+        **_selection_rows(result["selection"]),
         "files": f"{result['files']} ({result['tarball']['plain_size']} bytes as tar, {result['size']} compressed)",
         "built": (report.get("built") or {}).get("at", "no report"),
         "lint": report_text.lint_line(result["report"]),
         "DAGs": dags,
     }
     lines = [f"{name:12} {'none' if value is None else value}" for name, value in rows.items()]
-    lines += [f"left out     {one['path']} ({one['rule']})" for one in report.get("left_out", ())]
+    left_out = [LeftOut(one["path"], one["rule"], one.get("files", 1)) for one in report.get("left_out", ())]
+    lines += [f"left out     {one}" for one in left_out]
     lines += [f"unconverted  {one['path']} ({', '.join(one['attributes'])})" for one in report.get("unconverted", ())]
     return lines + (["", *table] if table else [])
+
+
+def _selection_rows(selection: dict[str, Any]) -> dict[str, str]:
+    """What was selected, as rows of `show`."""
+    roots = selection.get("roots")
+    rows = {"root": selection.get("root") or "the top of the repository"}
+    if isinstance(roots, dict):
+        rows = {"roots": ", ".join(f"{place or '.'} from {folder or '.'}" for place, folder in roots.items())}
+    return rows | {name: ", ".join(selection[name]) for name in ("include", "exclude") if selection.get(name)}
 
 
 def plain_lines(lines: list[str]) -> str:

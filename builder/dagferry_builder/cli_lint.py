@@ -18,6 +18,8 @@ from .cli_counting import counted
 from .gate import Gate, refusal, require_passed
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .lint.baseline import Entry
     from .lint.finding import Rule
     from .lint.result import Result
@@ -62,7 +64,7 @@ def lint(
             site, rev, against=against, allow_removal=allow_removal, all_findings=write_baseline is not None
         )
     if write_baseline is not None:
-        _write_baseline(result, write_baseline, site.bundle(rev).selection.root, form)
+        _write_baseline(result, write_baseline, site.bundle(rev).selection.folders, form)
         return 0
     return show(result, form)
 
@@ -87,12 +89,12 @@ def show(result: Result, form: str) -> int:
     return 0
 
 
-def _write_baseline(result: Result, path: Path, root: str, form: str) -> None:
-    """Write what is found below ``root``; what the file knows that this run did not look for stays in it."""
+def _write_baseline(result: Result, path: Path, roots: Collection[str], form: str) -> None:
+    """Write what is found below ``roots``; what the file knows that this run did not look for stays in it."""
     from .lint import baseline, text
     from .lint.finding import Severity
 
-    raw = baseline.write(result.findings, result.lines, _still_known(result, path, root))
+    raw = baseline.write(result.findings, result.lines, _still_known(result, path, roots))
     with disk.doing(f"writing {path}"):
         disk.write_whole(path, raw)
     count = len(baseline.read(raw, str(path)).entries)
@@ -103,7 +105,7 @@ def _write_baseline(result: Result, path: Path, root: str, form: str) -> None:
     emit({"baseline": str(path), "findings": count, "left": left}, form, "\n".join(said))
 
 
-def _still_known(result: Result, path: Path, root: str) -> list[Entry]:
+def _still_known(result: Result, path: Path, roots: Collection[str]) -> list[Entry]:
     """Entries of the old file that are another bundle's, or an Airflow's where none took part."""
     from .lint import baseline
     from .lint.rules import RULES
@@ -116,7 +118,7 @@ def _still_known(result: Result, path: Path, root: str) -> list[Entry]:
     except Malformed:
         click.echo(f"note: {path} could not be read as a baseline, and is replaced", err=True)
         return []
-    ours, neighbours = baseline.within(old, root)
+    ours, neighbours = baseline.within(old, roots)
     absent = () if result.checked.environment is not None else ("airflow", "policy")
     return [*neighbours, *(one for one in ours if baseline.source_of(one.rule, RULES) in absent)]
 

@@ -12,13 +12,14 @@ import difflib
 import posixpath
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from dagferry_schemas.errors import Usage
 from dagferry_schemas.names import NAME, check_name
 
-from .selection import Selection
+from .ignoring import Patterns
+from .selection import Root, Selection
 from .versioning import DEFAULT_PATTERN
 
 if sys.version_info >= (3, 11):
@@ -45,7 +46,13 @@ OPTIONS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "on_hold": str,
 }
 """The top-level keys, each an option of the commands, with the types that TOML may give it."""
-BUNDLE_KEYS: Final = {"root": str, "version_pattern": str}
+BUNDLE_KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "root": str,
+    "roots": (list, dict),
+    "include": list,
+    "exclude": list,
+    "version_pattern": str,
+}
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,8 @@ def bundle_to_build(repository: Repository, rev: str, found: Found, name: str | 
     chosen = choose(config or Config(), name)
     if root is None:
         return chosen
-    return Bundle(chosen.name, Selection(_clean_root(root, "--root", "")), chosen.version_pattern, local=True)
+    selection = replace(chosen.selection, roots=(Root(_clean_root(root, "--root", "")),))
+    return Bundle(chosen.name, selection, chosen.version_pattern, local=True)
 
 
 def _need_commit(found: Found, commit: str, name: str | None) -> None:
@@ -204,8 +212,34 @@ def _bundle(name: str, table: object, what: str, folder: str) -> Bundle:
     if not isinstance(table, dict):
         raise Usage(f"{what}: {place}: expected a table", f'write [{place}] and below it root = "dags"')
     _check_keys(table, BUNDLE_KEYS, what, place + ".")
-    root = _clean_root(table.get("root", ""), f"{what}: {place}.root", folder)
-    return Bundle(name, Selection(root), table.get("version_pattern", DEFAULT_PATTERN))
+    for key in ("include", "exclude"):
+        Patterns(table.get(key, ()), f"{what}: {place}.{key}")
+    selection = Selection(
+        roots=_roots(table, f"{what}: {place}", folder),
+        include=tuple(table.get("include", ())),
+        exclude=tuple(table.get("exclude", ())),
+    )
+    return Bundle(name, selection, table.get("version_pattern", DEFAULT_PATTERN))
+
+
+def _roots(table: Mapping[str, Any], what: str, folder: str) -> tuple[Root, ...]:
+    """The folders that a bundle is made of: ``root``, or ``roots`` as a list, or as a table of places in the tree."""
+    roots = table.get("roots")
+    if roots is None:
+        return (Root(_clean_root(table.get("root", ""), f"{what}.root", folder)),)
+    if "root" in table or not roots:
+        raise Usage(f"{what}: give either root or roots", 'one folder: root = "dags"; several: roots = ["dags", "sql"]')
+    named = roots if isinstance(roots, dict) else {one: one for one in roots}
+    found = []
+    for place, origin in named.items():
+        if not isinstance(origin, str):
+            raise Usage(f"{what}.roots.{place}: expected str, found {type(origin).__name__}", 'dags = "team_a/dags"')
+        clean = _clean_root(place, f"{what}.roots", "")
+        found.append(Root(_clean_root(origin, f"{what}.roots.{place}", folder), clean))
+    places = [root.place for root in found]
+    if len(set(places)) < len(places) or len(found) != len(roots):
+        raise Usage(f"{what}.roots: two folders have one place in the tree", "name each place once")
+    return tuple(found)
 
 
 def _clean_root(root: str, what: str, folder: str) -> str:

@@ -1,4 +1,4 @@
-"""Every question to git, in one place. GitPython finds the repository and runs git; blobs come from one process.
+"""Every question to git, in one place. GitPython finds the repository and runs git; see `objects` for the objects.
 
 The environment of the caller does not leak in (a hook's ``GIT_DIR`` or ``GIT_INDEX_FILE`` would change the answer, see
 pre-commit/pre-commit#300): `isolate` removes it from this process, because GitPython hands on what it finds there.
@@ -13,10 +13,13 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from dagferry_schemas.errors import Conflict, MachineFault, Malformed, Unknown, Usage
+from dagferry_schemas.errors import MachineFault, Unknown, Usage
+
+from .objects import LACKING, Blobs, Entry, Objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,23 +33,22 @@ _SET: Final = {
     "GIT_GRAFT_FILE": os.devnull,
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ATTR_NOSYSTEM": "1",
     "GIT_TERMINAL_PROMPT": "0",
 }
 CHUNK: Final = 64 * 1024
-LACKING: Final = -1
-"""The size of a blob that this clone does not have."""
-EXECUTABLE: Final = "100755"
-LINK: Final = "120000"
-SUBMODULE: Final = "160000"
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit: its full id, its committer's time (RFC 3339 UTC) and its place on the first-parent line."""
+    """A commit: its full id, its committer's time (RFC 3339 UTC) and its place on the first-parent line.
+
+    The place is None in a shallow clone, which does not have the whole line.
+    """
 
     id: str
     time: str
-    first_parents: int
+    first_parents: int | None
 
 
 @dataclass(frozen=True)
@@ -55,16 +57,6 @@ class Description:
 
     tag: str
     distance: int
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One path of a commit that is not a folder. ``mode`` as git writes it; ``size`` in bytes (0 for a submodule)."""
-
-    path: str
-    mode: str
-    object_id: str
-    size: int
 
 
 class Repository:
@@ -81,6 +73,7 @@ class Repository:
             ) from None
         self.top = Path(found.working_tree_dir or found.git_dir)
         self._git = found.git
+        self._resolved: dict[str, str] = {}
 
     def _run(self, *arguments: str, codes: Sequence[int] = (0,)) -> tuple[int, bytes, str]:
         """Run git: (exit code, output, complaint). Raises `MachineFault` for an exit code not in ``codes``."""
@@ -126,30 +119,42 @@ class Repository:
 
     def resolve(self, rev: str) -> str:
         """The full id of the commit that ``rev`` names, in any way that git understands. Raises `Unknown`."""
-        code, output, _ = self._run(
-            "rev-parse", "--verify", "--quiet", "--end-of-options", rev + "^{commit}", codes=(0, 1, 128)
-        )
-        if code:
+        if rev not in self._resolved:
+            self._resolved[rev] = self._resolve(rev)
+        return self._resolved[rev]
+
+    def _resolve(self, rev: str) -> str:
+        found = self._parse(rev)
+        commit = (
+            self._parse(found + "^{commit}") if found else None
+        )  # apart: `:/fix` takes all that follows as its text
+        if commit is None:
             hint = "`git log --oneline` lists the commits, `git tag` the tags"
             if rev == "HEAD":
                 hint = "the repository has no commit yet: commit the DAGs first"
             raise Unknown(f"{rev!r} is not a commit in {self.top}", hint, code="unknown_revision")
+        return commit
+
+    def _parse(self, rev: str) -> str | None:
+        """The id of the object that ``rev`` names, None if there is none, or several."""
+        command = ("rev-parse", "--verify", "--quiet", "--end-of-options", rev)
+        code, output, _ = self._run(*command, codes=(0, 1, 128))
         # GitHub's checkout of git 2.39 repeats the option in the output
-        return output.decode().split()[-1]
+        return None if code else output.decode().split()[-1]
 
     def commit(self, rev: str) -> Commit:
-        """The commit that ``rev`` names. Raises `Unknown`, and `Usage` in a shallow clone."""
+        """The commit that ``rev`` names. Raises `Unknown`."""
         found = self.resolve(rev)
-        if self._line("rev-parse", "--is-shallow-repository") == "true":
-            raise Usage(
-                f"{self.top} is a shallow clone, so the version of {found[:12]} cannot be told",
-                "fetch the history: `git fetch --unshallow --tags`, or `fetch-depth: 0` for GitHub's checkout action",
-                code="shallow_clone",
-            )
         # Not `git show`: its output follows the user's configuration (i18n.logOutputEncoding, log.showSignature).
         seconds = int(self._line("rev-list", "--max-count=1", "--timestamp", found).split()[0])
         time = datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return Commit(found, time, int(self._line("rev-list", "--first-parent", "--count", found)))
+        first_parents = None if self.is_shallow else int(self._line("rev-list", "--first-parent", "--count", found))
+        return Commit(found, time, first_parents)
+
+    @cached_property
+    def is_shallow(self) -> bool:
+        """Whether a part of the history was not fetched."""
+        return self._line("rev-parse", "--is-shallow-repository") == "true"
 
     def describe(self, commit: str, pattern: str) -> Description | None:
         """What ``git describe --tags --long --match <pattern>`` says of ``commit``, or None without such a tag."""
@@ -186,10 +191,6 @@ class Repository:
         code, output, _ = self._run("cat-file", "blob", f"{commit}:{path}", codes=(0, 128))
         return None if code else output
 
-    def link_target(self, entry: Entry) -> str:
-        """Where a symbolic link points."""
-        return self._run("cat-file", "blob", entry.object_id)[1].decode("utf-8", "surrogateescape")
-
     def entries(self, commit: str, root: str = "") -> Iterator[Entry]:
         """All paths of ``commit`` at or below ``root`` (of the whole commit if empty) that are not folders, in order.
 
@@ -198,26 +199,10 @@ class Repository:
         path = ["--", root] if root else []
         return map(_entry, self._records("ls-tree", "-r", "-z", "-l", "--full-tree", commit, *path))
 
-    def dirty(self, root: str) -> bool:
-        """Whether the working tree below ``root``, if there is one, has what HEAD has not."""
-        return bool(self._run("status", "--porcelain", "-z", "--", root or ".", codes=(0, 128))[1])
-
-    def attributes(self, commit: str, paths: Iterable[str], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """Which attributes of ``names`` each path has in ``commit``, as ``name=value``; paths without any are absent.
-
-        A temporary index stands for the commit: ``check-attr --source`` came with git 2.40 only.
-        """
-        listed = self._records("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
-        if not any(path.rpartition(b"/")[2] == b".gitattributes" for path in listed):
-            return {}
-        with tempfile.TemporaryDirectory() as scratch:
-            environment = {**os.environ, "GIT_INDEX_FILE": os.path.join(scratch, "index")}  # noqa: PTH118
-            git = ["git", "-C", str(self.top), "-c", f"core.attributesFile={os.devnull}"]
-            subprocess.run([*git, "read-tree", commit], env=environment, check=True, stderr=subprocess.DEVNULL)
-            asked = b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
-            command = [*git, "check-attr", "--cached", "-z", "--stdin", *names]
-            said = subprocess.run(command, env=environment, input=asked, stdout=subprocess.PIPE, check=True).stdout
-        return _attributes(said)
+    def dirty(self, folders: Iterable[str]) -> bool:
+        """Whether the working tree below ``folders``, if there is one, has what HEAD has not."""
+        places = [f":(top,literal){folder}" for folder in folders]
+        return bool(self._run("status", "--porcelain", "-z", "--", *places, codes=(0, 128))[1])
 
     @contextmanager
     def blobs(self, ids: Iterable[str]) -> Iterator[Blobs]:
@@ -233,30 +218,13 @@ class Repository:
                 finally:
                     process.kill()
 
+    def objects(self) -> Objects:
+        """The repository's objects, to be read one by one; a context, that ends what it has started."""
+        return Objects(["git", "-C", str(self.top)])
 
-class Blobs:
-    """Blobs one after the other, as ``git cat-file --batch`` gives them."""
-
-    def __init__(self, output: BinaryIO) -> None:
-        self._output = output
-
-    def read(self, entry: Entry, chunk: int = 1024 * 1024) -> Iterator[bytes]:
-        """The bytes of the next blob, which is ``entry``'s, in chunks. Raises `Malformed` if this clone lacks it."""
-        head = self._output.readline().split()
-        if len(head) != 3 or head[1] != b"blob" or int(head[2]) != entry.size:
-            raise Malformed(
-                f"{entry.path!r}: this clone does not have its content ({entry.object_id})",
-                "fetch it: `git fetch --refetch --no-filter` in a partial clone, `git fsck` in a damaged one",
-                code="missing_blob",
-            )
-        left = entry.size
-        while left:
-            piece = self._output.read(min(chunk, left))
-            if not piece:
-                raise Conflict(f"{entry.path!r}: git ended in the middle of its content", "run it again")
-            left -= len(piece)
-            yield piece
-        self._output.read(1)
+    def tree_of(self, commit: str) -> str:
+        """The id of the top folder of ``commit``."""
+        return self._line("rev-parse", "--verify", "--end-of-options", commit + "^{tree}").split()[-1]
 
 
 def _entry(line: bytes) -> Entry:
@@ -269,19 +237,6 @@ def _entry(line: bytes) -> Entry:
         object_id.decode(),
         sizes[size] if size in sizes else int(size),
     )
-
-
-def _attributes(said: bytes) -> dict[str, tuple[str, ...]]:
-    fields = said.split(b"\0")[:-1]
-    found: dict[str, tuple[str, ...]] = {}
-    for raw_path, name, value in zip(fields[::3], fields[1::3], fields[2::3], strict=True):
-        if value not in (b"unspecified", b"unset"):
-            path = raw_path.decode("utf-8", "surrogateescape")
-            found[path] = (
-                *found.get(path, ()),
-                name.decode() if value == b"set" else f"{name.decode()}={value.decode()}",
-            )
-    return found
 
 
 def _gitpython() -> ModuleType:

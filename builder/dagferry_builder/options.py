@@ -118,7 +118,7 @@ def coloured(stream: IO[str]) -> bool:
 
 def note_uncommitted(site: Site, rev: str, done: str) -> None:
     """Say so if the working tree has more than the commit that is built or checked."""
-    if rev == "HEAD" and site.repository.dirty(site.bundle(rev).selection.root):
+    if rev == "HEAD" and site.repository.dirty(site.bundle(rev).selection.folders):
         click.echo(f"note: what is not committed is not {done} (see `git status`)", err=True)
 
 

@@ -21,12 +21,13 @@ from dagferry_schemas.pins import Content, FilesPin, TarballPin
 from dagferry_schemas.tree import TreeFile, TreeWriter
 
 from . import lfs
-from .selection import cannot_pack
+from .problems import cannot_pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .git import Blobs, Repository
+    from .git import Repository
+    from .objects import Blobs
     from .sources import Source
 
 FRAME: Final = 1024 * 1024

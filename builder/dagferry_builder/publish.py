@@ -24,6 +24,8 @@ from dagferry_storage import disk, published, unpack
 from dagferry_storage.published import Published
 from dagferry_storage.store import Absent, Exists, Missing
 
+from . import moved_tags
+
 if TYPE_CHECKING:
     from dagferry_schemas.version import Version
     from dagferry_storage.store import Store
@@ -33,10 +35,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Publication:
-    """A published version; ``created`` is False if it was there already."""
+    """A published version; ``created`` is False if it was there already.
+
+    ``also`` are the names under which its commit had been published before.
+    """
 
     published: Published
     created: bool
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,16 +57,19 @@ class Offer:
 def publish(store: Store, offer: Offer, tarball: BinaryIO, *, dry_run: bool = False) -> Publication:
     """Store what is offered, whose compressed tarball is in the file ``tarball``.
 
-    Raises `Conflict` if the version exists with another identity, `Corrupt` if the store holds other content under the
-    tree's name; nothing is overwritten.
+    Raises `Conflict` if the version exists with another identity or its tag meant another commit before, `Corrupt` if
+    the store holds other content under the tree's name; nothing is overwritten.
     """
     bundle, name = offer.version.bundle, offer.version.version
+    also: tuple[str, ...] = ()
     try:
         return Publication(_same(store, published.read(store, bundle, name), offer.version), False)
-    except (Missing, Absent):  # the first publication makes the store
+    except Missing:
+        also = moved_tags.other_names(store, bundle, offer.version)
+    except Absent:  # the first publication makes the store
         pass
     if dry_run:
-        return Publication(_pin(offer.version), True)
+        return Publication(_pin(offer.version), True, also)
     version = replace(offer.version, content=_store_content(store, offer, tarball))
     created = True
     try:
@@ -70,7 +79,7 @@ def publish(store: Store, offer: Offer, tarball: BinaryIO, *, dry_run: bool = Fa
     found = _same(store, published.read(store, bundle, name), version)
     if created and offer.report is not None:
         _store_report(store, layout.report(bundle, name), offer.report)
-    return Publication(found, created)
+    return Publication(found, created, also)
 
 
 def _same(store: Store, found: Published, ours: Version) -> Published:

@@ -1,38 +1,84 @@
-"""What of a commit becomes the tree: the files below the bundle's root, with links resolved.
+"""What of a commit becomes the tree: the files below the bundle's roots, with links resolved.
 
-Nothing is dropped in silence: a path is packed, or it is in ``left_out`` with the rule that left it out, or the whole
-selection is refused with every problem at once. Links are resolved inside the commit's whole tree, as the kernel would
-in a checkout (at most 40 links on the way): a link to a file is packed as that file, a link to a folder has the
-folder's files packed below the link's path; one that leaves the commit, dangles or loops is an error.
+1. Each root is a folder of the repository, and has its place in the tree; one alone may be the tree itself.
+2. Kept out is what git's attribute ``export-ignore``, a ``.dagferryignore`` or the bundle's ``exclude`` says, or what
+   its ``include`` does not name; and submodules. What a link leads to is judged by the link's own path.
+3. A link to a file is packed as that file, a link to a folder has the folder's files packed below the link's path; one
+   that leaves the commit, dangles or loops is an error.
+4. Nothing is dropped in silence: a path is packed, or it is in ``left_out`` with the rule that left it out, or the
+   whole selection is refused with every problem at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from dagferry_schemas import paths
-from dagferry_schemas.errors import Malformed, Usage
+from dagferry_schemas.errors import Usage
 
-from . import lfs
-from .git import EXECUTABLE, LACKING, LINK, SUBMODULE
+from . import attributes, ignoring, leaving, lfs
+from .ignoring import Ignores, Patterns
+from .links import NOT_THERE, CommitTree, LeadsNowhere
+from .objects import EXECUTABLE, LACKING, LINK, SUBMODULE, Entry
+from .problems import cannot_pack
 from .sources import Source, Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from .git import Entry, Repository
-
-MAX_HOPS: Final = 40
-SHOWN_PROBLEMS: Final = 50
+    from .attributes import Unconverted
+    from .git import Repository
+    from .leaving import LeftOut
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A path of the root that is not packed, and the rule that says so."""
+class Root:
+    """A ``folder`` of the repository, and its ``place`` in the tree; empty is the top of either."""
 
-    path: str
-    rule: str
+    folder: str
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The content part of a bundle's configuration; it is recorded whole in every version."""
+
+    roots: tuple[Root, ...] = (Root(""),)
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    @classmethod
+    def below(cls, folder: str) -> Selection:
+        """Everything below one folder of the repository."""
+        return cls((Root(folder),))
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders of the repository that it selects from."""
+        return tuple(root.folder for root in self.roots)
+
+    def origin(self, path: str) -> str:
+        """The path of the repository at which ``path`` of the tree is, unless a link led there."""
+        for root in sorted(self.roots, key=lambda root: -len(root.place)):
+            prefix = root.place + "/" if root.place else ""
+            if path.startswith(prefix):
+                rest = path[len(prefix) :]
+                return f"{root.folder}/{rest}" if root.folder else rest
+        return path
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recorded form."""
+        first = self.roots[0]
+        plain = len(self.roots) == 1 and not first.place
+        recorded: dict[str, Any] = (
+            {"root": first.folder} if plain else {"roots": {root.place: root.folder for root in self.roots}}
+        )
+        if self.include:
+            recorded["include"] = list(self.include)
+        if self.exclude:
+            recorded["exclude"] = list(self.exclude)
+        return recorded
 
 
 @dataclass(frozen=True)
@@ -41,174 +87,225 @@ class Selected:
 
     sources: Sources
     left_out: tuple[LeftOut, ...]
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The content part of a bundle's configuration; it is recorded whole in every version."""
-
-    root: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The recorded form."""
-        return {"root": self.root}
+    unconverted: tuple[Unconverted, ...]
 
 
 def select(repository: Repository, commit: str, selection: Selection) -> Selected:
     """The files of ``commit`` that ``selection`` asks for. Raises `CannotPack` with every problem, or `Usage`."""
-    found = _Walk(repository, commit).walk(selection.root)
-    if not found.sources and not found.problems:
-        raise Usage(
-            f"there are no files below {selection.root or 'the top'!r} in commit {commit[:12]}",
-            "set `root` of the bundle in dagferry.toml to the folder that holds the DAGs, and commit it",
-            code="empty_tree",
-        )
+    with repository.objects() as objects:
+        walk = _Walk(repository, commit, selection, CommitTree(objects, repository.tree_of(commit)))
+        walk.run()
+        unconverted = walk.unconverted()
+    if not walk.sources and not walk.problems:
+        raise _all_left_out(selection, commit, walk.left_out[0])
     check = paths.PathCheck()
-    for source in found.sources:
+    for source in walk.sources:
         check.take(source.path)
-    problems = found.problems + check.problems
+    problems = walk.problems + check.problems
     if problems:
         # Packing would find these; looked for here too, so that one run shows everything.
-        raise cannot_pack(problems + lfs.find(repository, found.sources))
-    return Selected(found.sources, tuple(found.left_out))
+        raise cannot_pack(problems + lfs.find(repository, walk.sources))
+    folders = {source.path.rpartition("/")[0] for source in walk.sources} if walk.left_out else ()
+    return Selected(walk.sources, tuple(leaving.gather(walk.left_out, folders)), unconverted)
 
 
-class CannotPack(Malformed):
-    """A commit that is no tree; ``problems`` are all of them, each a sentence that begins with its path."""
-
-    code = "cannot_pack"
-
-    def __init__(self, message: str, hint: str, problems: Sequence[str]) -> None:
-        super().__init__(message, hint)
-        self.problems = tuple(problems)
-
-
-def cannot_pack(problems: Sequence[str]) -> CannotPack:
-    """The error that keeps ``problems``, and shows at most `SHOWN_PROBLEMS` of them."""
-    shown = "\n  ".join(problems[:SHOWN_PROBLEMS])
-    more = f"\n  and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
-    return CannotPack(
-        f"the commit cannot be packed, {len(problems)} problem(s):\n  {shown}{more}",
-        "mend them in the repository and commit; nothing was written",
-        problems,
+def _nothing_below(folder: str, commit: str, why: str = "") -> Usage:
+    return Usage(
+        f"there are no files below {folder or 'the top'!r} in commit {commit[:12]}{why}",
+        "set `root` of the bundle in dagferry.toml to the folder that holds the DAGs, and commit it",
+        code="empty_tree",
     )
 
 
-class _Refused(Exception):
-    """A link that cannot be followed."""
+def _all_left_out(selection: Selection, commit: str, one: LeftOut) -> Usage:
+    roots = " and ".join(repr(folder or "the top") for folder in selection.folders)
+    return Usage(
+        f"everything below {roots} in commit {commit[:12]} is left out, for example {one.path} ({one.rule})",
+        "look at `include` and `exclude` of the bundle, at .dagferryignore and .gitattributes",
+        code="empty_tree",
+    )
 
 
 class _Walk:
     """One walk through a commit, and what it found."""
 
-    def __init__(self, repository: Repository, commit: str) -> None:
+    def __init__(self, repository: Repository, commit: str, selection: Selection, tree: CommitTree) -> None:
         self.sources = Sources()
         self.left_out: list[LeftOut] = []
         self.problems: list[str] = []
         self._repository = repository
         self._commit = commit
-        self._whole: _Commit | None = None
+        self._selection = selection
+        self._tree = tree
+        self._include = Patterns(selection.include, "include") if selection.include else None
+        self._exclude = Patterns(selection.exclude, "exclude") if selection.exclude else None
+        self._ignores = Ignores(self._read_ignores)
+        self._ignoring: dict[str, str] = {}
+        """The ids of the ``.dagferryignore`` files, by the folder that they hold for."""
+        self._attributing: dict[str, bytes] = {}
+        """The ``.gitattributes`` files, by path."""
+        self._said: attributes.Said = {}
+        self._looked: set[str] = set()
+        self._linked: list[Source] = []
 
-    def walk(self, root: str) -> _Walk:
-        prefix = root + "/" if root else ""
-        for entry in self._repository.entries(self._commit, root):
-            path = "" if entry.path == root else entry.path[len(prefix) :]  # the root itself may be a link
-            self._take(entry, path, ())
+    def run(self) -> None:
+        # In this order the files of one root come after those of the root before it, unless one is in the other.
+        for root in sorted(self._selection.roots, key=lambda root: root.place + "/"):
+            self._take_root(root)
         self.sources.close()
-        return self
 
-    def _take(self, entry: Entry, path: str, inside: tuple[str, ...]) -> None:
+    def _take_root(self, root: Root) -> None:
+        try:
+            place = self._tree.resolve(root.folder)
+        except LeadsNowhere as wrong:
+            why = "" if wrong.args[0] == NOT_THERE else f": it is a link, or goes through one, {wrong}"
+            raise _nothing_below(root.folder, self._commit, why) from None
+        if not place.is_folder:
+            raise _nothing_below(root.folder, self._commit, ": it is a file")
+        self._learn_above(place.path)
+        listing = self._list(place.path)
+        if not listing:
+            raise _nothing_below(root.folder, self._commit)
+        self._said |= attributes.of(_with_folders(listing, place.path), self._attributing)
+        nested = any(other is not root and _holds(other.place, root.place) for other in self._selection.roots)
+        for source in listing:
+            path = f"{root.place}/{source.path}" if root.place else source.path
+            if not self._is_left_out(source.entry.path, path, place.path):
+                self._take(source.entry, path, source.entry.path, () if not nested else ("",))
+
+    def _list(self, folder: str) -> Sources:
+        """The files below ``folder`` by their path in it, as git lists them; what decides about others is noted."""
+        listing = Sources()
+        start = len(folder) + 1 if folder else 0
+        for entry in self._repository.entries(self._commit, folder):
+            self._learn(entry, entry.path)
+            listing.add(Source(entry.path[start:], entry.mode == EXECUTABLE, entry))
+        listing.close()
+        return listing
+
+    def _learn(self, entry: Entry, path: str) -> None:
+        """Note a file that decides about others, and that stands at ``path``."""
+        folder, _, name = path.rpartition("/")
+        if entry.mode not in (LINK, SUBMODULE) and entry.size != LACKING:
+            if name == ignoring.FILE:
+                self._ignoring[folder] = entry.object_id
+            elif name == attributes.FILE:
+                self._attributing[entry.path] = self._tree.read(entry.object_id) or b""
+
+    def _learn_above(self, folder: str) -> None:
+        """Note the files above ``folder`` that decide about what is in it."""
+        while folder and folder.rpartition("/")[0] not in self._looked:
+            folder = folder.rpartition("/")[0]
+            self._looked.add(folder)
+            for name in (ignoring.FILE, attributes.FILE):
+                path = f"{folder}/{name}" if folder else name
+                node = self._tree.find(path)
+                if node is not None and node.mode.startswith("10"):
+                    self._learn(Entry(path, node.mode, node.object_id, 0), path)
+
+    def _read_ignores(self, folder: str) -> str | None:
+        object_id = self._ignoring.get(folder)
+        if object_id is None:
+            return None
+        raw = self._tree.read(object_id) or b""
+        if len(raw) > ignoring.MAX_SIZE:
+            place = f"{folder}/{ignoring.FILE}" if folder else ignoring.FILE
+            self.problems.append(f"{place!r} has more than {ignoring.MAX_SIZE} bytes")
+            return None
+        return raw.decode("utf-8", "surrogateescape")
+
+    def _is_left_out(self, stands: str, path: str, root: str | None) -> bool:
+        """Whether the file that stands at ``stands`` in a checkout, and at ``path`` in the tree, is kept out."""
+        rule = self._rule(stands, path, root)
+        if rule is not None:
+            self.left_out.append(leaving.LeftOut(path, rule))
+        return rule is not None
+
+    def _rule(self, stands: str, path: str, root: str | None) -> str | None:
+        if stands.rpartition("/")[2] == ignoring.FILE:
+            return ignoring.FILE
+        if self._said and root is not None and self._is_for_no_export(stands, root):
+            return attributes.EXPORT_IGNORE
+        if (ignored := self._ignores.rule(stands)) is not None:
+            return ignored
+        if self._exclude is not None and (said := self._exclude.says(path)) is not None and said[0]:
+            return f"exclude: {said[1]}"
+        if self._include is not None and not ((said := self._include.says(path)) is not None and said[0]):
+            return "include: no pattern takes it"
+        return None
+
+    def _is_for_no_export(self, path: str, root: str) -> bool:
+        """Whether the path, or a folder on the way to it from the root, has the attribute ``export-ignore``."""
+        while len(path) > len(root):
+            if attributes.EXPORT_IGNORE in self._said.get(path, ()):
+                return True
+            path = path.rstrip("/").rpartition("/")[0]
+            path = path + "/" if path and path != root else ""
+        return False
+
+    def _take(self, entry: Entry, path: str, stands: str, inside: tuple[str, ...]) -> None:
+        """Take what is at ``path`` of the tree; ``inside`` are the links that led there."""
         if entry.mode == SUBMODULE:
-            self.left_out.append(LeftOut(path or entry.path, "submodule"))
+            self.left_out.append(leaving.LeftOut(path, "submodule"))
         elif entry.mode == LINK:
             try:
-                self._follow(entry, path, inside)
-            except _Refused as refused:
-                target = self._repository.link_target(entry)
-                self.problems.append(f"{path or entry.path!r} is a link to {target!r}, {refused}")
-        elif path and entry.size == LACKING:
+                self._follow(entry, path, stands, inside)
+            except LeadsNowhere as wrong:
+                self.problems.append(f"{path!r} is a link to {self._tree.target(entry.object_id)!r}, {wrong}")
+        elif entry.size == LACKING:
             self.problems.append(
                 f"{path!r} has content that this clone lacks: `git fetch --refetch --no-filter` in a partial clone, "
                 "`git fsck` in a damaged one"
             )
-        elif path:
-            source = Source(path, entry.mode == EXECUTABLE, entry)
-            (self.sources.add_linked if inside else self.sources.add)(source)
+        elif inside:
+            self._linked.append(Source(path, entry.mode == EXECUTABLE, entry))
+            self.sources.add_linked(self._linked[-1])
+        else:
+            self.sources.add(Source(path, entry.mode == EXECUTABLE, entry))
 
-    def _follow(self, entry: Entry, path: str, inside: tuple[str, ...]) -> None:
-        whole = self._whole_commit()
-        target = whole.resolve(entry.path)
-        file = whole.files.get(target)
-        if file is not None:
-            if not path:
-                raise _Refused("which is a file: the root has to be a folder")
-            self._take(file, path, (*inside, entry.path))
+    def _follow(self, link: Entry, path: str, stands: str, inside: tuple[str, ...]) -> None:
+        place = self._tree.follow(link)
+        if not place.is_folder:
+            self._take(self._tree.entry(place), path, stands, (*inside, link.path))
             return
-        folder = target + "/" if target else ""
-        if entry.path in inside or entry.path.startswith(folder):
-            raise _Refused("which holds the link itself: it would never end")
-        for below in whole.below(folder):
-            rest = below.path[len(folder) :]
-            self._take(below, f"{path}/{rest}" if path else rest, (*inside, entry.path))
+        folder = place.path + "/" if place.path else ""
+        if link.path in inside or link.path.startswith(folder):
+            raise LeadsNowhere("which holds the link itself: it would never end")
+        entries = self._tree.entries(place)
+        below = [(entry, f"{stands}/{entry.path[len(folder) :]}") for entry in entries]
+        for entry, here in below:
+            self._learn(entry, here)
+        for entry, here in below:
+            rest = f"{path}/{entry.path[len(folder) :]}"
+            if not self._is_left_out(here, rest, None):
+                self._take(entry, rest, here, (*inside, link.path))
 
-    def _whole_commit(self) -> _Commit:
-        if self._whole is None:
-            self._whole = _Commit(self._repository, list(self._repository.entries(self._commit)))
-        return self._whole
-
-
-class _Commit:
-    """All paths of a commit, for following links."""
-
-    def __init__(self, repository: Repository, entries: list[Entry]) -> None:
-        self._repository = repository
-        self.files = {entry.path: entry for entry in entries}
-        self._folders = {""}
-        for entry in entries:
-            path = _parent(entry.path).rstrip("/")
-            while path not in self._folders:
-                self._folders.add(path)
-                path = path.rpartition("/")[0]
-
-    def below(self, folder: str) -> Iterator[Entry]:
-        return (entry for path, entry in self.files.items() if path.startswith(folder))
-
-    def resolve(self, path: str) -> str:
-        """The path of the file, link-free, that the link ``path`` leads to, or of the folder."""
-        place = path.split("/")[:-1]
-        pending = self._steps(self.files[path])
-        hops = 1
-        while pending:
-            step = pending.pop(0)
-            if step in ("", "."):
-                continue
-            if step == "..":
-                if not place:
-                    raise _Refused("which is outside the commit")
-                place.pop()
-                continue
-            place.append(step)
-            here = "/".join(place)
-            entry = self.files.get(here)
-            if entry is not None and entry.mode == LINK:
-                hops += 1
-                if hops > MAX_HOPS:
-                    raise _Refused("which loops")
-                place.pop()
-                pending = self._steps(entry) + pending
-            elif entry is None and here not in self._folders:
-                raise _Refused("which is not in the commit")
-            elif entry is not None and any(step not in ("", ".") for step in pending):
-                raise _Refused("which goes through a file")
-        return "/".join(place)
-
-    def _steps(self, entry: Entry) -> list[str]:
-        target = self._repository.link_target(entry)
-        if target.startswith("/"):
-            raise _Refused("which is outside the commit")
-        return target.split("/")
+    def unconverted(self) -> tuple[Unconverted, ...]:
+        """The sources that a checkout would convert, in their order."""
+        linked = dict.fromkeys(source.entry.path for source in self._linked)
+        origins = [path for path in linked if path not in self._said]
+        for origin in origins:
+            self._learn_above(origin)
+        said = {**attributes.of(origins, self._attributing), **self._said} if origins else self._said
+        found = ((source.path, said.get(source.entry.path, ())) for source in self.sources) if said else ()
+        asked = ((path, tuple(one for one in has if one != attributes.EXPORT_IGNORE)) for path, has in found)
+        return tuple(attributes.Unconverted(path, has) for path, has in asked if has)
 
 
-def _parent(path: str) -> str:
-    folder = path.rpartition("/")[0]
-    return folder + "/" if folder else ""
+def _with_folders(listing: Sources, root: str) -> Iterator[str]:
+    """The paths of what is listed, and of the folders on the way to each from ``root``, which end in a slash."""
+    seen = {root}
+    for source in listing:
+        path = source.entry.path
+        yield path
+        folder = path.rpartition("/")[0]
+        while len(folder) > len(root) and folder not in seen:
+            seen.add(folder)
+            yield folder + "/"
+            folder = folder.rpartition("/")[0]
+
+
+def _holds(one: str, other: str) -> bool:
+    """Whether the folders of the tree ``one`` and ``other`` are the same, or one is in the other."""
+    first, second = (f"{place}/" if place else "" for place in (one, other))
+    return first.startswith(second) or second.startswith(first)

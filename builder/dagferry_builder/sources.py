@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dagferry_schemas import compression
 
-from .git import EXECUTABLE, Entry
+from .objects import EXECUTABLE, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dagferry_schemas.errors import Usage
 from dagferry_schemas.names import check_version
 
 if TYPE_CHECKING:
@@ -30,8 +31,19 @@ class Named:
 
 
 def name_commit(repository: Repository, commit: Commit, pattern: str, *, local: bool = False) -> Named:
-    """The version of ``commit``. Raises `Usage` if a tag is too long for a version."""
+    """The version of ``commit``.
+
+    Raises `Usage` if a tag is too long for a version, and in a shallow clone unless a tag is on the commit itself: how
+    far it is to another one cannot be told.
+    """
     description = repository.describe(commit.id, pattern)
+    if repository.is_shallow and (description is None or description.distance):
+        raise Usage(
+            f"{repository.top} is a shallow clone, and no tag like {pattern!r} is on {commit.id[:12]} itself, so its "
+            "version cannot be told",
+            "fetch the history: `git fetch --unshallow --tags`, or `fetch-depth: 0` for GitHub's checkout action",
+            code="shallow_clone",
+        )
     sha = repository.short(commit.id)
     if description is None:
         distance = repository.count(commit.id)

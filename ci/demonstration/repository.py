@@ -38,7 +38,7 @@ class Repository:
         if not bundles:
             raise Broken("the repository's dagferry.toml names no bundle")
         self.bundle, bundle = next(iter(bundles.items()))
-        self.root = bundle.selection.root
+        self.root = bundle.selection.folders[0]
         self.bundles = len(bundles)
 
     def git(self, *words: str, show: bool = False) -> str:

@@ -8,6 +8,7 @@ the same commit twice gives the same document.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from . import fields as reading
@@ -24,12 +25,15 @@ FORMAT: Final = 1
 
 @dataclass(frozen=True)
 class Version:
-    """One published version of a bundle. ``first_parents`` counts the commits on the first-parent line."""
+    """One published version of a bundle.
+
+    ``first_parents`` counts the commits on the first-parent line; None if it was built in a shallow clone.
+    """
 
     bundle: str
     version: str
     commit: str
-    first_parents: int
+    first_parents: int | None
     commit_time: str
     tag: str | None
     selection: Mapping[str, Any]
@@ -50,7 +54,7 @@ class Version:
             bundle=fields.text("bundle", NAME),
             version=fields.text("version", VERSION),
             commit=fields.text("commit", COMMIT),
-            first_parents=fields.integer("first_parents", least=1),
+            first_parents=reading.optional(fields, "first_parents", partial(fields.integer, least=1)),
             commit_time=fields.time("commit_time"),
             tag=reading.optional(fields, "tag", fields.text),
             selection=fields.mapping("selection"),

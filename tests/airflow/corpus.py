@@ -66,7 +66,7 @@ class CorpusTree:
         table = {**self.settings, "overrides": self._overrides}
         settings = read_settings(table, "the corpus", frozenset(RULES), locked=False)
         around = Surroundings(interpreter=Interpreter((str(python),), local=True))
-        return lint(Repository(clone.folder), Bundle("corpus", Selection("dags")), "HEAD", settings, around)
+        return lint(Repository(clone.folder), Bundle("corpus", Selection.below("dags")), "HEAD", settings, around)
 
 
 def trees(side: str, airflow: str) -> list[CorpusTree]:

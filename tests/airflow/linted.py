@@ -70,7 +70,7 @@ def lint_clone(clone: Clone, python: Path | Interpreter, *, cache: Path | None =
     settings = read_settings(table, "the test", frozenset(RULES), locked=False)
     interpreter = python if isinstance(python, Interpreter) else Interpreter((str(python),), local=True)
     around = Surroundings(interpreter=interpreter, cache_folder=cache)
-    return lint(Repository(clone.folder), Bundle("etl", Selection("dags")), "HEAD", settings, around)
+    return lint(Repository(clone.folder), Bundle("etl", Selection.below("dags")), "HEAD", settings, around)
 
 
 def lint_files(folder: Path, files: Mapping[str, bytes], python: Path | Interpreter, **table: Any) -> Result:  # noqa: ANN401 (a table of TOML)

@@ -46,7 +46,7 @@ class Desk:
 
     def build(self, root: str = "dags") -> tuple[Artifact, BinaryIO]:
         spool = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the test's process)
-        bundle = Bundle(BUNDLE, Selection(root))
+        bundle = Bundle(BUNDLE, Selection.below(root))
         return build(Repository(self.clone.folder), bundle, "HEAD", spool), spool
 
     def publish(self, root: str = "dags") -> Publication:

@@ -101,7 +101,7 @@ def test_repository_without_a_commit_is_a_wrong_usage(tmp_path: Path, store_url:
 
 CONFIGS: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "unknown_key": ('[bundles.etl]\nroot = "dags"\n[chanel]\n', ("chanel", "channel")),
-    "unknown_key_of_a_bundle": ('[bundles.etl]\nroots = "dags"\n', ("bundles.etl.roots", "'root'")),
+    "unknown_key_of_a_bundle": ('[bundles.etl]\nrot = "dags"\n', ("bundles.etl.rot", "'root'")),
     "unknown_key_like_no_other": ("zzz = 1\n", ("zzz", "known")),
     "wrong_type": ("channel = 7\n", ("channel", "str")),
     "wrong_type_in_a_bundle": ("[bundles.etl]\nroot = 7\n", ("bundles.etl.root", "str")),

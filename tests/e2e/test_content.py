@@ -85,7 +85,7 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     repository.write("dags/run.sh", "#!/bin/sh\n", executable=True)
     repository.write("dags/empty.sh", "", executable=True)
     repository.commit("all but attributes")
-    attributes = "crlf.py text eol=lf\n*.py text\nident.py ident\nexport.py export-subst\nexport.py export-ignore\n"
+    attributes = "crlf.py text eol=lf\n*.py text\nident.py ident\nexport.py export-subst\n"
     repository.write("dags/.gitattributes", attributes + "utf16.sql working-tree-encoding=UTF-16\n")
     repository.git("add", "dags/.gitattributes")
     repository.git("update-index", "--add", "--cacheinfo", f"160000,{SUBMODULE},dags/vendored")
@@ -269,12 +269,6 @@ def test_linked_worktree_builds_its_own_commit(tmp_path: Path) -> None:
     repository.change({"dags/a.py": "A = 2\n"})
     repository.git("worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"), first)
     assert build(tmp_path / "tree", tmp_path / "out").said["commit"] == first
-
-
-def test_shallow_clone_is_refused_with_the_way_out(rich: Repository, tmp_path: Path) -> None:
-    rich.git("clone", "--quiet", "--depth=1", rich.path.as_uri(), str(tmp_path / "shallow"))
-    refused = run("dagferry", "version", cwd=tmp_path / "shallow", expect=2).error
-    assert "unshallow" in refused["hint"]
 
 
 def test_root_may_be_the_top_of_the_repository(tmp_path: Path) -> None:

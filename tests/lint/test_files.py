@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dagferry_builder import git, selection
+from dagferry_builder import git, problems, selection
 from dagferry_builder.lint import files
 from dagferry_builder.lint.settings import Settings
 from tests.builder.repositories import Clone
@@ -125,7 +125,7 @@ def test_each_reason_that_packing_has_is_a_finding_at_its_path(tmp_path: Path) -
     (clone.folder / "it's a link").symlink_to("nowhere")
     (clone.folder / "out").symlink_to("/etc/passwd")
     commit = clone.commit({"dags/etl.py": b"x", "dags/ETL.py": b"x", "big.bin": pointer})
-    with pytest.raises(selection.CannotPack) as caught:
+    with pytest.raises(problems.CannotPack) as caught:
         selection.select(git.Repository(clone.folder), commit, selection.Selection())
     found = files.from_problems(caught.value.problems)
     assert {(one.rule, one.path) for one in found} == {

@@ -237,6 +237,7 @@ _VERSION = one_line(version())
 
 ACCEPTED_VERSIONS: dict[str, bytes] = {
     "plain": _VERSION,
+    "first_parents_null": one_line(version(first_parents=None)),
     "tag_null": one_line(version(tag=None)),
     "tag_missing": one_line(without(version(), "tag")),
     "commit_of_sha256": one_line(version(commit="c0ffee" + "0" * 58)),

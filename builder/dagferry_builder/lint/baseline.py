@@ -185,12 +185,13 @@ def source_of(rule: str, rules: Mapping[str, Rule]) -> str:
     return rules[rule].source if rule in rules else "python"
 
 
-def within(entries: Iterable[Entry], root: str) -> tuple[frozenset[Entry], frozenset[Entry]]:
-    """Those of ``entries`` that concern the bundle whose root is ``root``, and those of its neighbours.
+def within(entries: Iterable[Entry], roots: Collection[str]) -> tuple[frozenset[Entry], frozenset[Entry]]:
+    """Those of ``entries`` that concern the bundle whose folders are ``roots``, and those of its neighbours.
 
     Bundles of one repository share a baseline; an entry without a path may be any one's.
     """
-    ours = frozenset(one for one in entries if not (root and one.path) or one.path.startswith(plain(root) + "/"))
+    below = tuple(plain(root) + "/" if root else "" for root in roots)
+    ours = frozenset(one for one in entries if not one.path or one.path.startswith(below))
     return ours, frozenset(entries) - ours
 
 

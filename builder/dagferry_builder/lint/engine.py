@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 import time
 from contextlib import nullcontext, suppress
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from dagferry_builder import selection
-from dagferry_builder.selection import CannotPack
+from dagferry_builder.problems import CannotPack
 
 from . import airflow, airflow_findings, airflow_rules, baseline, files, live, policy, python, secrets, suppressions
 from .cache import Cache, CleanContents, key_of
@@ -101,7 +100,7 @@ def lint(repository: Repository, bundle: Bundle, rev: str, settings: Settings, a
             sources = selection.select(repository, commit, bundle.selection).sources
         except CannotPack as error:
             problems = files.from_problems(error.problems)
-            origins = {one.path: posixpath.join(bundle.selection.root, one.path) for one in problems if one.path}
+            origins = {one.path: bundle.selection.origin(one.path) for one in problems if one.path}
             judged = _judged(problems, settings, origins)
             return Result(bundle.name, commit, tuple(judged), Checked(0), time.monotonic() - began)
         if imports is not None:
@@ -194,7 +193,7 @@ def _result(
     baselined = 0
     if around.known is not None:
         findings, baselined, idle = baseline.take_out(findings, lines, around.known.baseline)
-        idle = tuple(sorted(baseline.within(idle, bundle.selection.root)[0]))
+        idle = tuple(sorted(baseline.within(idle, bundle.selection.folders)[0]))
         findings += _judged(baseline.stale(idle, around.known.path, RULES, absent=seen.absent), settings, {})
     inventory = seen.inventory
     checked = replace(

@@ -139,7 +139,7 @@ _LEADING_PATH: Final = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
 
 
 def from_problems(problems: Sequence[str]) -> list[Finding]:
-    """A finding for each reason why a commit cannot be packed (see `selection.CannotPack`)."""
+    """A finding for each reason why a commit cannot be packed (see `problems.CannotPack`)."""
     return [found(CANNOT_PACK, _path_in(problem), problem) for problem in problems]
 
 

@@ -1,0 +1,145 @@
+"""The objects of a git repository, as ``git cat-file`` gives them: never a process for each.
+
+Blobs of a build come in bulk and in the order that they were asked for. Folders and the targets of links, of which a
+build needs few, are asked for by their ids one by one, and answered by the same process.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Final, cast
+
+from dagferry_schemas.errors import Conflict, Malformed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import BinaryIO, Self
+
+LACKING: Final = -1
+"""The size of a blob that this clone does not have."""
+EXECUTABLE: Final = "100755"
+LINK: Final = "120000"
+SUBMODULE: Final = "160000"
+FOLDER: Final = "040000"
+AT_ONCE: Final = 500
+"""Ids that are asked for before an answer is read; their questions and answers fit into pipes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One path of a commit that is not a folder. ``mode`` as git writes it; ``size`` in bytes (0 for a submodule)."""
+
+    path: str
+    mode: str
+    object_id: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a folder has under one name. ``mode`` as git writes it, with six digits."""
+
+    mode: str
+    object_id: str
+
+
+class Objects:
+    """Folders and small blobs of a repository, by their ids. A context, that ends the processes that it started."""
+
+    def __init__(self, git: Sequence[str]) -> None:
+        self._git = git
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes.values():
+            process.kill()
+            process.communicate()
+
+    def _process(self, mode: str) -> tuple[BinaryIO, BinaryIO]:
+        if mode not in self._processes:
+            command = [*self._git, "cat-file", mode]
+            self._processes[mode] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = self._processes[mode]
+        return cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
+
+    def read(self, object_id: str) -> bytes | None:
+        """The bytes of an object, None if this clone does not have it."""
+        asked, answer = self._process("--batch")
+        asked.write(object_id.encode() + b"\n")
+        asked.flush()
+        head = answer.readline().split()
+        if len(head) != 3 or head[1] == b"missing":
+            return None
+        body = answer.read(int(head[2]))
+        answer.read(1)
+        return body
+
+    def folder(self, object_id: str) -> dict[bytes, Node]:
+        """What a folder has, by name, in git's order. Raises `Malformed` if this clone does not have it."""
+        raw = self.read(object_id)
+        if raw is None:
+            raise Malformed(
+                f"this clone does not have the folder {object_id}",
+                "fetch it: `git fetch --refetch --no-filter` in a partial clone, `git fsck` in a damaged one",
+                code="missing_tree",
+            )
+        width = len(object_id) // 2
+        found, at = {}, 0
+        while at < len(raw):
+            space, end = raw.index(b" ", at), raw.index(b"\0", at)
+            found[raw[space + 1 : end]] = Node(raw[at:space].decode().zfill(6), raw[end + 1 : end + 1 + width].hex())
+            at = end + 1 + width
+        return found
+
+    def sizes(self, ids: Iterable[str]) -> Iterator[int]:
+        """The size of each object in bytes, `LACKING` of one that this clone does not have."""
+        rest = iter(ids)
+        while some := list(islice(rest, AT_ONCE)):
+            asked, answer = self._process("--batch-check")
+            asked.write("".join(f"{one}\n" for one in some).encode())
+            asked.flush()
+            for _ in some:
+                head = answer.readline().split()
+                yield int(head[2]) if len(head) == 3 else LACKING
+
+    def entries(self, object_id: str, path: str) -> list[Entry]:
+        """All that is below a folder, which is at ``path`` of the commit, and no folder itself. Sizes are left zero."""
+        found: list[Entry] = []
+        for raw, node in self.folder(object_id).items():
+            name = raw.decode("utf-8", "surrogateescape")
+            below = f"{path}/{name}" if path else name
+            if node.mode == FOLDER:
+                found += self.entries(node.object_id, below)
+            else:
+                found.append(Entry(below, node.mode, node.object_id, 0))
+        return found
+
+
+class Blobs:
+    """Blobs one after the other, as ``git cat-file --batch`` gives them."""
+
+    def __init__(self, output: BinaryIO) -> None:
+        self._output = output
+
+    def read(self, entry: Entry, chunk: int = 1024 * 1024) -> Iterator[bytes]:
+        """The bytes of the next blob, which is ``entry``'s, in chunks. Raises `Malformed` if this clone lacks it."""
+        head = self._output.readline().split()
+        if len(head) != 3 or head[1] != b"blob" or int(head[2]) != entry.size:
+            raise Malformed(
+                f"{entry.path!r}: this clone does not have its content ({entry.object_id})",
+                "fetch it: `git fetch --refetch --no-filter` in a partial clone, `git fsck` in a damaged one",
+                code="missing_blob",
+            )
+        left = entry.size
+        while left:
+            piece = self._output.read(min(chunk, left))
+            if not piece:
+                raise Conflict(f"{entry.path!r}: git ended in the middle of its content", "run it again")
+            left -= len(piece)
+            yield piece
+        self._output.read(1)
