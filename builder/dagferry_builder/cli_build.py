@@ -84,12 +84,13 @@ def _bundle_name(text: str) -> str:
 @click.command()
 @options.rev
 @options.root
+@options.caching
 @options.placed
-def version(rev: str, root: str | None, site: Site, output: str) -> None:
+def version(rev: str, root: str | None, cache: Path | None, site: Site, output: str) -> None:
     """Say the version of a commit, and the digest of its tree."""
     site = replace(site, root_option=root)
     with tempfile.TemporaryFile() as spool:
-        artifact = _build(site, rev, spool)
+        artifact = _build(site, rev, spool, cache)
     named = artifact.named
     result = {
         "version": named.version,
@@ -101,14 +102,16 @@ def version(rev: str, root: str | None, site: Site, output: str) -> None:
     emit(result, output, named.version)
 
 
-def _build(site: Site, rev: str, spool: BinaryIO) -> Artifact:
+def _build(site: Site, rev: str, spool: BinaryIO, cache: Path | None) -> Artifact:
     """Build ``rev``; the tarball goes to ``spool``. Says so if the working tree has more than the commit."""
     from .build import build as build_artifact
+    from .frame_cache import FrameCache
 
     bundle = site.bundle(rev)
     options.note_uncommitted(site, rev, "built")
     with disk.doing("building"):
-        artifact = build_artifact(site.repository, bundle, rev, spool)
+        frames = FrameCache(cache / "frames" if cache else None)
+        artifact = build_artifact(site.repository, bundle, rev, spool, frames)
     _warn_of_conversions(artifact)
     return artifact
 
@@ -129,13 +132,14 @@ def _warn_of_conversions(artifact: Artifact) -> None:
 @options.root
 @options.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("dist"), show_default=True,
                 help="The folder for the artifact.")  # fmt: skip
+@options.caching
 @options.placed
-def build(rev: str, root: str | None, out: Path, site: Site, output: str) -> None:
+def build(rev: str, root: str | None, out: Path, cache: Path | None, site: Site, output: str) -> None:
     """Write a commit's artifact to a folder."""
     from .build import write
 
     with tempfile.TemporaryFile() as spool:
-        artifact = _build(replace(site, root_option=root), rev, spool)
+        artifact = _build(replace(site, root_option=root), rev, spool, cache)
         tarball = write(artifact, spool, out)
     result = artifact.facts()
     result["tarball"] = {"path": str(tarball), **result["tarball"]}
@@ -172,17 +176,19 @@ def publish(
     """Lint and build a commit, and put it into the store once; the same again is a no-op."""
     site = replace(site, root_option=root)
     checked = None if no_lint else gated(gate, site, rev)
-    artifact, publication = _publish(site, rev, checked, dry_run=dry_run)
+    artifact, publication = _publish(site, rev, checked, gate.cache, dry_run=dry_run)
     done = ("would be " if dry_run else "") + "published" if publication.created else "is in the store already"
     result = {**_published_facts(artifact, publication), "dry_run": dry_run}
     emit(result, output, f"{_summary(artifact)}\n{done}")
 
 
-def _publish(site: Site, rev: str, checked: Result | None, *, dry_run: bool) -> tuple[Artifact, Publication]:
+def _publish(
+    site: Site, rev: str, checked: Result | None, cache: Path | None, *, dry_run: bool
+) -> tuple[Artifact, Publication]:
     from .publish import publish as publish_artifact
 
     with tempfile.TemporaryFile() as spool:
-        artifact = _build(site, rev, spool)
+        artifact = _build(site, rev, spool, cache)
         store = site.store if dry_run else site.writable_store(artifact.version.bundle)
         store = shown(store, f"{artifact.version.bundle} {artifact.version.version}")
         publication = publish_artifact(store, artifact.offer(now(), checked), spool, dry_run=dry_run)
@@ -233,7 +239,7 @@ def ship(
     urls = parse_urls(",".join(agents_text)) if agents_text else ()
     against = f"channel:{channel.name}"
     checked = None if no_lint else gated(gate, site, rev, against=against, allow_removal=allow_removal)
-    artifact, publication = _publish(site, rev, checked, dry_run=dry_run)
+    artifact, publication = _publish(site, rev, checked, gate.cache, dry_run=dry_run)
     done = "published" if publication.created else "in the store already:"
     click.echo(("would be " if dry_run else "") + f"{done} {_summary(artifact)}", err=True)
     common: dict[str, Any] = {"created": publication.created, "agents": [], "dry_run": dry_run}

@@ -149,12 +149,3 @@ def require_passed(result: Result) -> None:
     """Raise `BadData` (code ``lint_failed``) if there are errors."""
     if not result.passed:
         raise refusal(result)
-
-
-def default_cache() -> Path | None:
-    """Where results are kept: ``$XDG_CACHE_HOME/dagferry``, or ``~/.cache/dagferry``; nowhere without a home."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return (Path(base) if base else Path.home() / ".cache") / "dagferry"
-    except RuntimeError:  # a container's user without a name
-        return None

@@ -7,6 +7,7 @@ Replaced objects and grafts are ignored, and lists are read NUL-separated as byt
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import tempfile
@@ -206,9 +207,12 @@ class Repository:
 
     @contextmanager
     def blobs(self, ids: Iterable[str]) -> Iterator[Blobs]:
-        """The blobs of ``ids``, to be read in that order from one git process."""
+        """The blobs of ``ids``, to be read in that order from one git process; from none if there are no ids."""
         with tempfile.TemporaryFile() as wanted:  # a file, because a pipe that is full both ways would stop both sides
             wanted.writelines(f"{one}\n".encode() for one in ids)
+            if not wanted.tell():
+                yield Blobs(io.BytesIO())
+                return
             wanted.seek(0)
             command = ["git", "-C", str(self.top), "cat-file", "--batch", "--buffer"]
             with subprocess.Popen(command, stdin=wanted, stdout=subprocess.PIPE) as process:

@@ -81,14 +81,40 @@ no_lint = option("--no-lint", is_flag=True, help="Publish without lint.")
 allow_removal = option("--allow-removal", is_flag=True, help="Let DAGs vanish from what is live.")
 
 
-def linting(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give the command the ``gate``: lint, with what --policy, --python and --cache-dir name."""
+def caching(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the command the ``cache``: a folder for what a later run can use, None if nothing is to be kept."""
 
     @functools.wraps(command)
-    def call(policy: Path | None, python: str | None, cache_dir: Path | None, no_cache: bool, **rest: Any) -> Any:  # noqa: ANN401
-        from .gate import Gate, default_cache
+    def call(cache_dir: Path | None, no_cache: bool, **rest: Any) -> Any:  # noqa: ANN401 (click's)
+        return command(cache=None if no_cache else cache_dir or _default_cache(), **rest)
 
-        cache = None if no_cache else cache_dir or default_cache()
+    return _stack(
+        option(
+            "--cache-dir",
+            type=click.Path(path_type=Path, file_okay=False),
+            default=None,
+            help="Where results of lint and compressed files are kept. [default: ~/.cache/dagferry]",
+        ),
+        option("--no-cache", is_flag=True, help="Import and compress every file anew, and keep nothing."),
+    )(call)
+
+
+def _default_cache() -> Path | None:
+    """``$XDG_CACHE_HOME/dagferry``, or ``~/.cache/dagferry``; None without a home."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "dagferry"
+    except RuntimeError:  # a container's user without a name
+        return None
+
+
+def linting(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the command the ``gate``: lint, with what --policy and --python name and with the cache of `caching`."""
+
+    @functools.wraps(command)
+    def call(policy: Path | None, python: str | None, cache: Path | None, **rest: Any) -> Any:  # noqa: ANN401
+        from .gate import Gate
+
         return command(gate=Gate(policy, python, cache), **rest)
 
     return _stack(
@@ -101,14 +127,7 @@ def linting(command: Callable[..., Any]) -> Callable[..., Any]:
         option(
             "--python", cls=Naming, metavar="COMMAND", default=None, help="The Python that has production's Airflow."
         ),
-        option(
-            "--cache-dir",
-            type=click.Path(path_type=Path, file_okay=False),
-            default=None,
-            help="Where results of lint are kept. [default: ~/.cache/dagferry]",
-        ),
-        option("--no-cache", is_flag=True, help="Import every DAG file anew."),
-    )(call)
+    )(caching(call))
 
 
 def coloured(stream: IO[str]) -> bool:

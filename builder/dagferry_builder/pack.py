@@ -1,9 +1,9 @@
 """Packing: the selected files of a commit into the canonical tarball and the file list, in one pass over the blobs.
 
 The plain bytes are the canonical tar of the tree. They are compressed as independent zstd frames of about 1 MiB, each
-by a single thread, all cores side by side. Where a frame ends is said by the hash of the next file's path, weighted
-with its size, so that one changed file changes one frame; a frame never holds more than `MAX_FRAME` plain bytes.
-Frames are an encoding: no identity depends on them.
+by a single thread, all cores side by side; where frames end is planned before (`frames`). Groups of files that an
+earlier build compressed come from the cache, and none of their blobs is read (`frame_cache`): the stored bytes are the
+same with and without it. Frames are an encoding: no identity depends on them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from dagferry_schemas import compression, plaintar, trust
@@ -21,18 +22,17 @@ from dagferry_schemas.pins import Content, FilesPin, TarballPin
 from dagferry_schemas.tree import TreeFile, TreeWriter
 
 from . import lfs
+from .frame_cache import FrameCache, key_of
+from .frames import MAX_FRAME, plan
 from .problems import cannot_pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from .git import Repository
     from .objects import Blobs
     from .sources import Source
 
-FRAME: Final = 1024 * 1024
-"""Plain bytes of a frame, on average."""
-MAX_FRAME: Final = 4 * 1024 * 1024
 MAX_CORES: Final = 8
 IN_FLIGHT: Final = 2 * 1024 * 1024
 """Plain bytes that may be waiting or under compression, for each core: what bounds the memory of a build."""
@@ -46,45 +46,140 @@ class Packed:
     content: Content
 
 
-def pack(repository: Repository, sources: Iterable[Source], tarball: BinaryIO) -> Packed:
-    """Write the tarball of ``sources`` to ``tarball``. Raises `Malformed` for Git LFS pointers.
+def pack(
+    repository: Repository, sources: Iterable[Source], tarball: BinaryIO, cache: FrameCache | None = None
+) -> Packed:
+    """Write the tarball of ``sources`` to ``tarball``, an empty file. Raises `Malformed` for Git LFS pointers.
 
     The sources are gone through twice, and come in the order of the tree.
     """
-    frames, writer = _Frames(tarball), TreeWriter()
-    with repository.blobs(source.entry.object_id for source in sources) as blobs:
-        try:
-            pointers: list[str] = []
-            for source in sources:
-                writer.add(_pack_file(source, blobs, frames, pointers))
-            frames.write(plaintar.END)
-        finally:
-            frames.close()
-    if pointers:
-        raise cannot_pack(pointers)
-    tree = writer.finish()
+    cache = cache or FrameCache(None)
+    steps: list[_Step] = []
+    with repository.blobs(_survey(sources, cache, steps)) as blobs:
+        packing = _Packing(repository, cache, _Frames(tarball), blobs)
+        packing.run(steps, iter(sources))
+    if packing.pointers:
+        raise cannot_pack(packing.pointers)
+    packing.keep(tarball)
+    tree = packing.writer.finish()
     stored = tree.files.stored
     content = Content(
         tree=tree.digest,
-        tarball=TarballPin(frames.sha256, frames.size, plaintar.plain_size(tree)),
+        tarball=TarballPin(packing.frames.sha256, packing.frames.size, packing.plain_size),
         files=FilesPin(digest_of(stored), len(stored), len(tree.files)),
     )
     return Packed(trust.check_tree(tree, tree.digest), content)
 
 
-def _pack_file(source: Source, blobs: Blobs, frames: _Frames, pointers: list[str]) -> TreeFile:
-    size = source.entry.size
-    frames.begin(source.path, size)
-    # A header is a pure function of path, size and x bit, so it can be written before the digest is known.
-    frames.write(plaintar.header(TreeFile(source.path, source.executable, size, "")))
-    hashed = hashlib.sha256()
-    for chunk in blobs.read(source.entry):
-        if lfs.is_pointer(size, chunk):
-            pointers.append(lfs.problem(source.path))
-        hashed.update(chunk)
-        frames.write(chunk)
-    frames.write(plaintar.padding(size))
-    return TreeFile(source.path, source.executable, size, hashed.hexdigest())
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One group of the plan: how many files it has, and whether the cache seems to have it."""
+
+    count: int
+    key: str
+    cached: bool
+
+
+def _survey(sources: Iterable[Source], cache: FrameCache, steps: list[_Step]) -> Iterator[str]:
+    """The ids of the blobs that have to be read; ``steps`` gets the whole plan on the way."""
+    for group in plan(sources):
+        key = key_of(group)
+        step = _Step(len(group.files), key, cache.has(key))
+        steps.append(step)
+        if not step.cached:
+            yield from _ids(group.files)
+
+
+def _ids(files: Collection[Source]) -> Iterator[str]:
+    return (source.entry.object_id for source in files)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    """A group that was compressed here: where it comes in the plan, and the digests of its files."""
+
+    place: int
+    key: str
+    digests: bytes
+
+
+class _Packing:
+    """One pass over the plan: each group comes from the cache or from git."""
+
+    def __init__(self, repository: Repository, cache: FrameCache, frames: _Frames, blobs: Blobs) -> None:
+        self.frames = frames
+        self.writer = TreeWriter()
+        self.pointers: list[str] = []
+        self.plain_size = len(plaintar.END)
+        self._repository = repository
+        self._cache = cache
+        self._blobs = blobs
+        self._fresh: list[_Fresh] = []
+
+    def run(self, steps: list[_Step], sources: Iterator[Source]) -> None:
+        """Pack everything. Raises `Malformed` if the clone lacks a blob."""
+        try:
+            for place, step in enumerate(steps):
+                files = tuple(islice(sources, step.count))
+                self.plain_size += sum(plaintar.member_size(one.path, one.entry.size) for one in files)
+                if not (step.cached and self._reuse(step, files)):
+                    end = plaintar.END if place == len(steps) - 1 else b""
+                    self._fresh.append(_Fresh(place, step.key, self._compress(step, files, end)))
+                self.frames.end_group()
+        finally:
+            self.frames.close()
+
+    def _reuse(self, step: _Step, files: Collection[Source]) -> bool:
+        with self._cache.find(step.key, step.count) as kept:
+            if kept is None:
+                return False
+            for source, sha256 in zip(files, kept.digests, strict=True):
+                self.writer.add(TreeFile(source.path, source.executable, source.entry.size, sha256))
+            for chunk in kept.frames():
+                self.frames.put(chunk)
+        return True
+
+    def _compress(self, step: _Step, files: Collection[Source], end: bytes) -> bytes:
+        if not step.cached:
+            return self._read(files, self._blobs, end)
+        with self._repository.blobs(_ids(files)) as blobs:  # nobody asked for them: the entry seemed to be there
+            return self._read(files, blobs, end)
+
+    def _read(self, files: Collection[Source], blobs: Blobs, end: bytes) -> bytes:
+        """Compress the files of one group; their digests."""
+        digests = b"".join([self._pack_file(source, blobs) for source in files])
+        self.frames.write(end)
+        return digests
+
+    def _pack_file(self, source: Source, blobs: Blobs) -> bytes:
+        size = source.entry.size
+        # A header is a pure function of path, size and x bit, so it can be written before the digest is known.
+        self.frames.write(plaintar.header(TreeFile(source.path, source.executable, size, "")))
+        hashed = hashlib.sha256()
+        for chunk in blobs.read(source.entry):
+            if lfs.is_pointer(size, chunk):
+                self.pointers.append(lfs.problem(source.path))
+            hashed.update(chunk)
+            self.frames.write(chunk)
+        self.frames.write(plaintar.padding(size))
+        self.writer.add(TreeFile(source.path, source.executable, size, hashed.hexdigest()))
+        return hashed.digest()
+
+    def keep(self, tarball: BinaryIO) -> None:
+        """Give the cache what was compressed, as it stands in ``tarball``; nobody is to do so with a pointer in it."""
+        starts = [0, *self.frames.ends]
+        for fresh in self._fresh:
+            start = starts[fresh.place]
+            size = starts[fresh.place + 1] - start
+            self._cache.keep(fresh.key, size, _chunks(tarball, start, size), fresh.digests)
+        tarball.seek(0, os.SEEK_END)
+        self._cache.trim()
+
+
+def _chunks(file: BinaryIO, start: int, size: int) -> Iterator[bytes]:
+    file.seek(start)
+    for left in range(size, 0, -compression.CHUNK):
+        yield file.read(min(compression.CHUNK, left))
 
 
 class _Frames:
@@ -92,23 +187,20 @@ class _Frames:
 
     def __init__(self, output: BinaryIO) -> None:
         self.size = 0
+        self.ends: list[int] = []
+        """Where each group that has been written ends."""
         self._output = output
         self._hash = hashlib.sha256()
         self._plain = bytearray()
         self._cores = min(os.cpu_count() or 1, MAX_CORES)
         self._pool = ThreadPoolExecutor(self._cores)
-        self._waiting: deque[tuple[int, Future[bytes]]] = deque()
+        self._waiting: deque[tuple[int, Future[bytes] | bytes | None]] = deque()
+        """What is written next: bytes that are held for it, and a frame; None is the end of a group."""
         self._in_flight = 0
 
     @property
     def sha256(self) -> str:
         return "sha256:" + self._hash.hexdigest()
-
-    def begin(self, path: str, size: int) -> None:
-        """A file of ``size`` bytes comes next: end the frame here if its path says so, or if it would not fit."""
-        chance = int.from_bytes(hashlib.sha256(path.encode()).digest()[:4], "big") / 2**32
-        if chance < (size + plaintar.BLOCK) / FRAME or len(self._plain) + size > MAX_FRAME:
-            self._cut()
 
     def write(self, plain: bytes) -> None:
         rest = memoryview(plain)
@@ -119,24 +211,44 @@ class _Frames:
             if len(self._plain) == MAX_FRAME:
                 self._cut()
 
+    def put(self, compressed: bytes) -> None:
+        """Take bytes that are compressed already; a group is either written or put."""
+        self._drain(self._cores * IN_FLIGHT - len(compressed))
+        self._queue(len(compressed), compressed)
+
+    def end_group(self) -> None:
+        """What follows has frames of its own."""
+        self._cut()
+        self._waiting.append((0, None))
+
     def _cut(self) -> None:
         if self._plain:
-            self._drain(self._cores * IN_FLIGHT - len(self._plain))
-            self._waiting.append((len(self._plain), self._pool.submit(compression.compress, self._plain)))
-            self._in_flight += len(self._plain)
-            self._plain = bytearray()
+            plain, self._plain = self._plain, bytearray()
+            self._drain(self._cores * IN_FLIGHT - len(plain))
+            self._queue(len(plain), self._pool.submit(compression.compress, plain))
+
+    def _queue(self, held: int, frame: Future[bytes] | bytes) -> None:
+        self._waiting.append((held, frame))
+        self._in_flight += held
 
     def _drain(self, most: int) -> None:
-        """Write what is done, and wait until no more than ``most`` plain bytes are being compressed."""
-        while self._waiting and (self._in_flight > most or self._waiting[0][1].done()):
-            size, compressed = self._waiting.popleft()
-            frame = compressed.result()
-            self._in_flight -= size
-            self._hash.update(frame)
-            self.size += len(frame)
-            self._output.write(frame)
+        """Write what is done, and wait until no more than ``most`` bytes are held."""
+        while self._waiting and (self._in_flight > most or _is_done(self._waiting[0][1])):
+            held, frame = self._waiting.popleft()
+            self._in_flight -= held
+            if frame is None:
+                self.ends.append(self.size)
+                continue
+            compressed = frame if isinstance(frame, bytes) else frame.result()
+            self._hash.update(compressed)
+            self.size += len(compressed)
+            self._output.write(compressed)
 
     def close(self) -> None:
         self._cut()
         self._drain(0)
         self._pool.shutdown()
+
+
+def _is_done(frame: Future[bytes] | bytes | None) -> bool:
+    return not isinstance(frame, Future) or frame.done()

@@ -12,8 +12,10 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
+from .tree import TreeFile
+
 if TYPE_CHECKING:
-    from .tree import Tree, TreeFile
+    from .tree import Tree
 
 BLOCK: Final = 512
 END: Final = bytes(2 * BLOCK)
@@ -43,16 +45,18 @@ def padding(size: int) -> bytes:
 
 def plain_size(tree: Tree) -> int:
     """The length of the canonical plain tar of ``tree``, in bytes."""
-    return sum(_header_size(file) + file.size + -file.size % BLOCK for file in tree.files) + len(END)
+    return sum(member_size(file.path, file.size) for file in tree.files) + len(END)
+
+
+def member_size(path: str, size: int) -> int:
+    """The length of what one file takes of the tar: header, body and padding, in bytes."""
+    before = BLOCK if _is_plain(path) else len(header(TreeFile(path, False, size, "")))
+    return before + size + -size % BLOCK
 
 
 def _is_plain(path: str) -> bool:
     """Whether a ustar header alone can carry ``path``."""
     return path.isascii() and len(path) <= _NAME_BYTES
-
-
-def _header_size(file: TreeFile) -> int:
-    return BLOCK if _is_plain(file.path) else len(header(file))
 
 
 def _pax_record(path: bytes) -> bytes:

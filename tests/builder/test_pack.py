@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 import zstandard
 
+from dagferry_builder.frames import MAX_FRAME
 from dagferry_builder.git import Repository
-from dagferry_builder.pack import MAX_FRAME, Packed, pack
+from dagferry_builder.pack import Packed, pack
 from dagferry_builder.selection import Selection, select
 from dagferry_schemas import plaintar
 from dagferry_schemas.compression import plain_chunks

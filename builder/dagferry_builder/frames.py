@@ -1,0 +1,54 @@
+"""Where frames end: the plan of a tarball, as a function of the paths and sizes of its files alone.
+
+A group is what lies between two ends of frames that fall between two files. It is one zstd frame, or several where
+it holds more than `MAX_FRAME` plain bytes: one large file, and what follows it. A group ends where the hash of the next
+file's path, weighted with that file's size, says so, or where the next file would not fit: so one changed file changes
+one group. The two zero blocks that end a tar belong to the last group.
+
+No content takes part, so that a commit can be planned from its listing, before any blob is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from dagferry_schemas import plaintar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from .sources import Source
+
+FRAME: Final = 1024 * 1024
+"""Plain bytes of a frame, on average."""
+MAX_FRAME: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Files whose frames depend on no other file. ``last``: the end of the tar belongs to it too."""
+
+    files: tuple[Source, ...]
+    last: bool
+
+
+def plan(sources: Iterable[Source]) -> Iterator[Group]:
+    """The groups of ``sources``, which come in the order of the tree; at most `MAX_FRAME` of small files at once."""
+    files: list[Source] = []
+    filled = 0  # plain bytes of the frame that is still open
+    for source in sources:
+        size = source.entry.size
+        if files and (not filled or filled + size > MAX_FRAME or _ends_before(source)):
+            yield Group(tuple(files), last=False)
+            files, filled = [], 0
+        files.append(source)
+        filled = (filled + plaintar.member_size(source.path, size)) % MAX_FRAME
+    if files:
+        yield Group(tuple(files), last=True)
+
+
+def _ends_before(source: Source) -> bool:
+    chance = int.from_bytes(hashlib.sha256(source.path.encode()).digest()[:4], "big") / 2**32
+    return chance < (source.entry.size + plaintar.BLOCK) / FRAME
