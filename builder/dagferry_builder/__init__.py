@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 
-try:
-    __version__ = version("dagferry")
-except PackageNotFoundError:  # run from a checkout that is not installed
-    __version__ = "0+unknown"
+def installed_version() -> str:
+    """The version of the distribution. Looked up when it is asked for: that costs more than starting Python."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("dagferry")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0+unknown"

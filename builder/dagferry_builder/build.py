@@ -21,7 +21,7 @@ from dagferry_schemas.tree import encode_files
 from dagferry_schemas.version import Version
 from dagferry_storage import disk
 
-from . import __version__, pack, selection
+from . import installed_version, pack, selection
 from .publish import Offer
 from .versioning import name_commit
 
@@ -80,7 +80,7 @@ class Artifact:
                 "unconverted": [asdict(one) for one in self.unconverted],
                 "built": {"at": started, "seconds": round(self.seconds, 3)},
                 "environment": {
-                    "dagferry": __version__,
+                    "dagferry": installed_version(),
                     "python": platform.python_version(),
                     "zstandard": zstandard.__version__,
                     "zstd": ".".join(map(str, zstandard.ZSTD_VERSION)),

@@ -14,7 +14,7 @@ import click
 
 from dagferry_schemas import commandline
 
-from . import __version__, cli_build, cli_channel, cli_diff, cli_inspect, cli_lint, cli_store, config
+from . import cli_build, cli_channel, cli_diff, cli_inspect, cli_lint, cli_store, config, installed_version
 
 
 class _Commands(click.Group):
@@ -30,8 +30,15 @@ class _Commands(click.Group):
             raise
 
 
+def _say_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        click.echo(f"dagferry {installed_version()}")
+        context.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, "-V", "--version", message="dagferry %(version)s")
+@click.option("-V", "--version", is_flag=True, expose_value=False, is_eager=True, callback=_say_version,
+              help="Show the version and exit.")  # fmt: skip
 @click.pass_context
 def dagferry(context: click.Context) -> None:
     """Bring Airflow DAGs from a merged commit to every pod, and back."""

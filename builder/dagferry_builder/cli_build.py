@@ -108,9 +108,8 @@ def _build(site: Site, rev: str, spool: BinaryIO, cache: Path | None) -> Artifac
     from .frame_cache import FrameCache
 
     bundle = site.bundle(rev)
-    options.note_uncommitted(site, rev, "built")
-    with disk.doing("building"):
-        frames = FrameCache(cache / "frames" if cache else None)
+    frames = FrameCache(cache / "frames" if cache else None)
+    with options.noting_uncommitted(site, rev, "built"), disk.doing("building"):
         artifact = build_artifact(site.repository, bundle, rev, spool, frames)
     _warn_of_conversions(artifact)
     return artifact

@@ -13,13 +13,13 @@ from dagferry_schemas.commandline import emit, plain
 from dagferry_schemas.errors import Malformed, Unknown
 from dagferry_storage import disk
 
-from . import __version__, options
+from . import installed_version, options
 from .cli_counting import counted
-from .gate import Gate, refusal, require_passed
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from .gate import Gate
     from .lint.baseline import Entry
     from .lint.finding import Rule
     from .lint.result import Result
@@ -71,6 +71,7 @@ def lint(
 
 def show(result: Result, form: str) -> int:
     """Print the result on stdout; the exit code."""
+    from .gate import refusal, require_passed
     from .lint import github, junit, sarif, text
     from .lint.rules import RULES
 
@@ -80,7 +81,7 @@ def show(result: Result, form: str) -> int:
         return int(not result.passed)
     rendered = {
         "text": lambda: text.render(result, RULES, colour=options.coloured(sys.stdout)),
-        "sarif": lambda: sarif.render(result, RULES, __version__),
+        "sarif": lambda: sarif.render(result, RULES, installed_version()),
         "github": lambda: github.render(result, RULES),
         "junit": lambda: junit.render(result, RULES),
     }
@@ -150,6 +151,7 @@ def gated(gate: Gate, site: Site, rev: str, *, against: str | None = None, allow
     What refuses nothing and asks for nothing, that no Airflow took part included, is one line each: what a publication
     is about is the version.
     """
+    from .gate import require_passed
     from .lint import text
     from .lint.finding import Severity
     from .lint.rules import RULES

@@ -28,25 +28,27 @@ MAX_FRAME: Final = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Files whose frames depend on no other file. ``last``: the end of the tar belongs to it too."""
+    """Files whose frames depend on no other file: so many ``plain`` bytes; the ``last`` one has the end of the tar."""
 
     files: tuple[Source, ...]
+    plain: int
     last: bool
 
 
 def plan(sources: Iterable[Source]) -> Iterator[Group]:
     """The groups of ``sources``, which come in the order of the tree; at most `MAX_FRAME` of small files at once."""
     files: list[Source] = []
-    filled = 0  # plain bytes of the frame that is still open
+    plain = filled = 0  # bytes of the group, and of its frame that is still open
     for source in sources:
         size = source.entry.size
         if files and (not filled or filled + size > MAX_FRAME or _ends_before(source)):
-            yield Group(tuple(files), last=False)
-            files, filled = [], 0
+            yield Group(tuple(files), plain, last=False)
+            files, plain = [], 0
         files.append(source)
-        filled = (filled + plaintar.member_size(source.path, size)) % MAX_FRAME
+        plain += plaintar.member_size(source.path, size)
+        filled = plain % MAX_FRAME
     if files:
-        yield Group(tuple(files), last=True)
+        yield Group(tuple(files), plain + len(plaintar.END), last=True)
 
 
 def _ends_before(source: Source) -> bool:

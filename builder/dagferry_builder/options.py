@@ -10,6 +10,8 @@ from __future__ import annotations
 import difflib
 import functools
 import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -24,7 +26,7 @@ from .access import Access, read_token
 from .site import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 PREFIX = "DAGFERRY_"
@@ -138,7 +140,25 @@ def coloured(stream: IO[str]) -> bool:
 def note_uncommitted(site: Site, rev: str, done: str) -> None:
     """Say so if the working tree has more than the commit that is built or checked."""
     if rev == "HEAD" and site.repository.dirty(site.bundle(rev).selection.folders):
-        click.echo(f"note: what is not committed is not {done} (see `git status`)", err=True)
+        _say_uncommitted(done)
+
+
+@contextmanager
+def noting_uncommitted(site: Site, rev: str, done: str) -> Iterator[None]:
+    """As `note_uncommitted`, beside what is done inside: git looks at every file of the working tree for it."""
+    if rev != "HEAD":
+        yield
+        return
+    folders = site.bundle(rev).selection.folders
+    with ThreadPoolExecutor(1) as beside:
+        dirty = beside.submit(site.repository.dirty, folders)
+        yield
+    if dirty.result():
+        _say_uncommitted(done)
+
+
+def _say_uncommitted(done: str) -> None:
+    click.echo(f"note: what is not committed is not {done} (see `git status`)", err=True)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -65,7 +65,7 @@ def pack(
     stored = tree.files.stored
     content = Content(
         tree=tree.digest,
-        tarball=TarballPin(packing.frames.sha256, packing.frames.size, packing.plain_size),
+        tarball=TarballPin(packing.frames.sha256, packing.frames.size, sum(step.plain for step in steps)),
         files=FilesPin(digest_of(stored), len(stored), len(tree.files)),
     )
     return Packed(trust.check_tree(tree, tree.digest), content)
@@ -73,9 +73,11 @@ def pack(
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One group of the plan: how many files it has, and whether the cache seems to have it."""
+    """One group of the plan: its files and plain bytes, counted, and whether the cache seems to have it."""
 
     count: int
+    plain: int
+    last: bool
     key: str
     cached: bool
 
@@ -84,7 +86,7 @@ def _survey(sources: Iterable[Source], cache: FrameCache, steps: list[_Step]) ->
     """The ids of the blobs that have to be read; ``steps`` gets the whole plan on the way."""
     for group in plan(sources):
         key = key_of(group)
-        step = _Step(len(group.files), key, cache.has(key))
+        step = _Step(len(group.files), group.plain, group.last, key, cache.has(key))
         steps.append(step)
         if not step.cached:
             yield from _ids(group.files)
@@ -110,7 +112,6 @@ class _Packing:
         self.frames = frames
         self.writer = TreeWriter()
         self.pointers: list[str] = []
-        self.plain_size = len(plaintar.END)
         self._repository = repository
         self._cache = cache
         self._blobs = blobs
@@ -121,10 +122,8 @@ class _Packing:
         try:
             for place, step in enumerate(steps):
                 files = tuple(islice(sources, step.count))
-                self.plain_size += sum(plaintar.member_size(one.path, one.entry.size) for one in files)
                 if not (step.cached and self._reuse(step, files)):
-                    end = plaintar.END if place == len(steps) - 1 else b""
-                    self._fresh.append(_Fresh(place, step.key, self._compress(step, files, end)))
+                    self._fresh.append(_Fresh(place, step.key, self._compress(step, files)))
                 self.frames.end_group()
         finally:
             self.frames.close()
@@ -139,16 +138,15 @@ class _Packing:
                 self.frames.put(chunk)
         return True
 
-    def _compress(self, step: _Step, files: Collection[Source], end: bytes) -> bytes:
-        if not step.cached:
-            return self._read(files, self._blobs, end)
-        with self._repository.blobs(_ids(files)) as blobs:  # nobody asked for them: the entry seemed to be there
-            return self._read(files, blobs, end)
-
-    def _read(self, files: Collection[Source], blobs: Blobs, end: bytes) -> bytes:
+    def _compress(self, step: _Step, files: Collection[Source]) -> bytes:
         """Compress the files of one group; their digests."""
-        digests = b"".join([self._pack_file(source, blobs) for source in files])
-        self.frames.write(end)
+        if step.cached:
+            with self._repository.blobs(_ids(files)) as blobs:  # nobody asked for them: the entry seemed to be there
+                digests = b"".join([self._pack_file(source, blobs) for source in files])
+        else:
+            digests = b"".join([self._pack_file(source, self._blobs) for source in files])
+        if step.last:
+            self.frames.write(plaintar.END)
         return digests
 
     def _pack_file(self, source: Source, blobs: Blobs) -> bytes:
