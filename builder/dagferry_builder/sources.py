@@ -60,21 +60,23 @@ class Sources:
         return self._count
 
     def __iter__(self) -> Iterator[Source]:
+        if not self._linked:
+            return self._straight()
         return heapq.merge(self._straight(), self._linked, key=_in_bytes)
 
     def _straight(self) -> Iterator[Source]:
-        rest: list[bytes] = []
+        rest: list[str] = []
         tail = b""
         for chunk in compression.plain_chunks(io.BytesIO(self._stored), "the selection"):
-            *fields, tail = (tail + chunk).split(b"\0")
-            rest += fields
-            whole = len(rest) - len(rest) % 5
-            for at in range(0, whole, 5):
-                path, origin, mode, object_id, size = (
-                    field.decode("utf-8", "surrogateescape") for field in rest[at : at + 5]
-                )
+            whole, end, tail = (tail + chunk).rpartition(b"\0")
+            if not end:
+                continue
+            rest += whole.decode("utf-8", "surrogateescape").split("\0")
+            count = len(rest) - len(rest) % 5
+            for at in range(0, count, 5):
+                path, origin, mode, object_id, size = rest[at : at + 5]
                 yield Source(path, mode == EXECUTABLE, Entry(origin, mode, object_id, int(size)))
-            del rest[:whole]
+            del rest[:count]
 
 
 def _in_bytes(source: Source) -> bytes:
