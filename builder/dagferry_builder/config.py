@@ -213,7 +213,8 @@ def _bundle(name: str, table: object, what: str, folder: str) -> Bundle:
         raise Usage(f"{what}: {place}: expected a table", f'write [{place}] and below it root = "dags"')
     _check_keys(table, BUNDLE_KEYS, what, place + ".")
     for key in ("include", "exclude"):
-        Patterns(table.get(key, ()), f"{what}: {place}.{key}")
+        if key in table:
+            Patterns(table[key], f"{what}: {place}.{key}")
     selection = Selection(
         roots=_roots(table, f"{what}: {place}", folder),
         include=tuple(table.get("include", ())),

@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pathspec import GitIgnoreSpec
-
 from dagferry_schemas.errors import Usage
 
 if TYPE_CHECKING:
@@ -27,6 +25,8 @@ class Patterns:
     """Patterns in the syntax of ``.gitignore``. Raises `Usage` for one that is none; ``what`` says where they are."""
 
     def __init__(self, lines: Sequence[str], what: str) -> None:
+        from pathspec import GitIgnoreSpec  # where there are patterns: it takes longer to load than to use
+
         self._lines = list(lines)
         try:
             self._spec = GitIgnoreSpec.from_lines(self._lines)

@@ -168,10 +168,12 @@ class _Walk:
             raise _nothing_below(root.folder, self._commit)
         self._said |= attributes.of(_with_folders(listing, place.path), self._attributing)
         nested = any(other is not root and _holds(other.place, root.place) for other in self._selection.roots)
+        inside = ("",) if nested else ()
+        asked = bool(self._ignoring or self._said or self._include or self._exclude)
         for source in listing:
             path = f"{root.place}/{source.path}" if root.place else source.path
-            if not self._is_left_out(source.entry.path, path, place.path):
-                self._take(source.entry, path, source.entry.path, () if not nested else ("",))
+            if not (asked and self._is_left_out(source.entry.path, path, place.path)):
+                self._take(source.entry, path, source.entry.path, inside)
 
     def _list(self, folder: str) -> Sources:
         """The files below ``folder`` by their path in it, as git lists them; what decides about others is noted."""

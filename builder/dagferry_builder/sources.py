@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dagferry_schemas import compression
 
@@ -24,26 +24,36 @@ class Source:
     entry: Entry
 
 
+FEW: Final = 16 * 1024
+"""Files that are kept as they are."""
+
+
 class Sources:
     """Files to pack, in the order of the tree, as often as they are asked for.
 
-    They are kept compressed, apart from those that links led to: at some 40 bytes a file instead of 400, a commit of
-    any size fits.
+    More than a few are kept compressed, apart from those that links led to: at some 40 bytes a file instead of 400, a
+    commit of any size fits.
     """
 
     def __init__(self) -> None:
-        self._writer: compression.Compressor | None = compression.Compressor()
+        self._few: list[Source] = []
+        self._writer: compression.Compressor | None = None
         self._stored = b""
         self._linked: list[Source] = []
         self._count = 0
 
     def add(self, source: Source) -> None:
         """Take the next file, in the order of the commit."""
-        assert self._writer is not None
-        entry = source.entry
-        record = (source.path, entry.path, entry.mode, entry.object_id, str(entry.size), "")
-        self._writer.add("\0".join(record).encode("utf-8", "surrogateescape"))
         self._count += 1
+        if self._writer is None and len(self._few) < FEW:
+            self._few.append(source)
+            return
+        if self._writer is None:
+            self._writer = compression.Compressor()
+            for one in self._few:
+                self._writer.add(_record(one))
+            self._few = []
+        self._writer.add(_record(source))
 
     def add_linked(self, source: Source) -> None:
         """Take a file that a link led to, in any order."""
@@ -52,8 +62,8 @@ class Sources:
 
     def close(self) -> None:
         """No more files come."""
-        assert self._writer is not None
-        self._stored, self._writer = self._writer.finish(), None
+        if self._writer is not None:
+            self._stored, self._writer = self._writer.finish(), None
         self._linked.sort(key=_in_bytes)
 
     def __len__(self) -> int:
@@ -65,6 +75,9 @@ class Sources:
         return heapq.merge(self._straight(), self._linked, key=_in_bytes)
 
     def _straight(self) -> Iterator[Source]:
+        return self._decoded() if self._stored else iter(self._few)
+
+    def _decoded(self) -> Iterator[Source]:
         rest: list[str] = []
         tail = b""
         for chunk in compression.plain_chunks(io.BytesIO(self._stored), "the selection"):
@@ -77,6 +90,12 @@ class Sources:
                 path, origin, mode, object_id, size = rest[at : at + 5]
                 yield Source(path, mode == EXECUTABLE, Entry(origin, mode, object_id, int(size)))
             del rest[:count]
+
+
+def _record(source: Source) -> bytes:
+    entry = source.entry
+    fields = (source.path, entry.path, entry.mode, entry.object_id, str(entry.size), "")
+    return "\0".join(fields).encode("utf-8", "surrogateescape")
 
 
 def _in_bytes(source: Source) -> bytes:
