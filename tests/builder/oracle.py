@@ -1,4 +1,4 @@
-"""What a build has to come to, worked out without a line of dagferry: by git's checkout, the kernel and `tarfile`'s kin.
+"""What a build has to come to, worked out without a line of dagferry: by git's checkout and the kernel.
 
 The commit is checked out with every conversion switched off. The kernel follows links, and says which lead nowhere; one
 that leaves the checkout does as well. The bytes of the tar, the lines of the file list and the digest of the tree are
@@ -157,7 +157,7 @@ class _Walk:
             if self._inside(place) in self._submodules:
                 self.found.left_out.add(root)
             self._enter(place, "", (place,))
-        else:
+        elif self._inside(place) != os.fsencode(root):  # a root that is a file has nothing below it
             self.found.faults.add(root)
 
     def _enter(self, folder: bytes, path: str, entered: tuple[bytes, ...]) -> None:
@@ -225,7 +225,7 @@ def _confused(paths: Iterable[str]) -> set[str]:
 
 
 def _is_pointer(body: bytes) -> bool:
-    """Whether this is a Git LFS pointer (its specification: a version, extensions, an oid and a size; under 1024 bytes)."""
+    """Whether this is a Git LFS pointer: a version, extensions, an oid and a size, in less than 1024 bytes."""
     if len(body) >= 1024 or not body.endswith(b"\n"):
         return False
     keys = [line.partition(b" ")[0] for line in body[:-1].split(b"\n")]

@@ -63,7 +63,27 @@ class Plan:
 # --- strategies
 
 COMPONENTS: Final = [
-    *("a", "a.b", "a-b", "a b", "b", "c.py", "é", "日本", "+", "-rf", "a,b", "a ", "a.", ".h", "*", "[a]", "#", '"q"', "~"),
+    *(
+        "a",
+        "a.b",
+        "a-b",
+        "a b",
+        "b",
+        "c.py",
+        "é",
+        "日本",
+        "+",
+        "-rf",
+        "a,b",
+        "a ",
+        "a.",
+        ".h",
+        "*",
+        "[a]",
+        "#",
+        '"q"',
+        "~",
+    ),
     *("n" * 104, "ü" * 55, "x" * 47, "ǆ", "😀", "ａ"),
 ]
 TROUBLE: Final = ["A", "B", "É", "ss", "ß", "ſs", "a\\b", "t\tt", "l\nl", "e\u0301", "\udcff", "\u2028", "Ǆ"]
@@ -96,7 +116,9 @@ def trees(draw: st.DrawFn, *, trouble: bool) -> Plan:
             entries[path] = Entry(SUBMODULE, VENDORED)
     for path in draw(st.lists(_paths(FEW), max_size=4, unique=True)):
         if fits(path, entries):
-            entries[path] = Entry(LINK, draw(_targets(path, entries, trouble=trouble)).encode("utf-8", "surrogateescape"))
+            entries[path] = Entry(
+                LINK, draw(_targets(path, entries, trouble=trouble)).encode("utf-8", "surrogateescape")
+            )
     roots = ["", *(path for path in folders(entries) if path.isprintable())]
     roots += [path for path, entry in entries.items() if entry.mode == LINK]
     return Plan(entries, draw(st.sampled_from(roots)))
@@ -174,7 +196,9 @@ def histories(draw: st.DrawFn) -> Plan:
     steps = []
     for number in range(draw(st.integers(1, 8))):
         before = st.integers(max(0, number - 3), number - 1)
-        parents = draw(st.lists(before, min_size=draw(st.integers(0, 4)) > 0, max_size=3, unique=True)) if number else []
+        parents = (
+            draw(st.lists(before, min_size=draw(st.integers(0, 4)) > 0, max_size=3, unique=True)) if number else []
+        )
         steps.append(Step(tuple(parents), ()))
     for name in names:
         at = draw(st.integers(0, len(steps) - 1))
@@ -203,9 +227,7 @@ def _stream(plan: Plan) -> bytes:
         who = f"Ada <ada@example.com> {1_760_000_000 + 60 * number} +0000".encode()
         lines += [b"reset refs/heads/main", b"commit refs/heads/main", b"mark :%d" % (number + 1), b"committer " + who]
         lines += [b"data 0"]
-        lines += [
-            b"%s :%d" % (b"merge" if at else b"from", parent + 1) for at, parent in enumerate(step.parents)
-        ]
+        lines += [b"%s :%d" % (b"merge" if at else b"from", parent + 1) for at, parent in enumerate(step.parents)]
         if number == last:
             lines += [line for path, entry in plan.entries.items() for line in _modified(path, entry)]
         lines += [b""]
