@@ -1,0 +1,149 @@
+"""Planted bugs in the builder: each is found by the property that is about it, on the plans that it tries every time.
+
+Each is one edit in a copy of the source, which a process of its own imports in place of what is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from .properties import PROPERTIES
+
+pytestmark = pytest.mark.planted
+
+CHECKOUT: Final = Path(__file__).parents[2]
+COMPONENTS: Final = ("schemas", "storage", "builder")
+BUILDER, SCHEMAS = "builder/dagferry_builder/", "schemas/dagferry_schemas/"
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A bug: an edit of one file, and the property that has to fail."""
+
+    property: str
+    file: str
+    old: str
+    new: str
+
+
+BUGS: Final = {
+    "the x bit of a file is lost": Planted(
+        "content", BUILDER + "sources.py", "mode == EXECUTABLE, Entry(", "False, Entry("
+    ),
+    "the x bit of what a link leads to is lost": Planted(
+        "content",
+        BUILDER + "selection.py",
+        "entry.mode == EXECUTABLE, entry)",
+        "entry.mode == EXECUTABLE and not inside, entry)",
+    ),
+    "a step up from a link goes to the folder of the link": Planted(
+        "content",
+        BUILDER + "selection.py",
+        "                place.pop()\n                pending = self._steps(entry) + pending\n",
+        '                pending = self._steps(entry) if pending[:1] != [".."] else pending\n'
+        '                place.pop() if pending[:1] != [".."] else None\n',
+    ),
+    "an absolute link is one from the top of the commit": Planted(
+        "content", BUILDER + "selection.py", 'if target.startswith("/"):', 'if target.startswith("//"):'
+    ),
+    "a link out of the commit stays at its top": Planted(
+        "content",
+        BUILDER + "selection.py",
+        "                if not place:\n                    raise",
+        "                if not place:\n                    continue\n                    raise",
+    ),
+    "a submodule is dropped in silence": Planted(
+        "content", BUILDER + "selection.py", 'self.left_out.append(LeftOut(path or entry.path, "submodule"))', "pass"
+    ),
+    "a pointer beside other faults is not named": Planted(
+        "content", BUILDER + "selection.py", "problems + lfs.find(repository, found.sources)", "problems"
+    ),
+    "names that fold to the same are let through": Planted(
+        "content", SCHEMAS + "paths.py", 'else unicodedata.normalize("NFC", name.casefold())', "else name"
+    ),
+    "what links led to comes last": Planted(
+        "content",
+        BUILDER + "sources.py",
+        "self._linked.sort(key=_in_bytes)",
+        "self._linked.sort(key=_in_bytes, reverse=True)",
+    ),
+    "a pax header comes a byte too early": Planted(
+        "bytes", SCHEMAS + "plaintar.py", "_NAME_BYTES: Final = 100", "_NAME_BYTES: Final = 99"
+    ),
+    "a pax header counts letters": Planted(
+        "bytes",
+        SCHEMAS + "plaintar.py",
+        "length = len(tail) + len(str(length))",
+        "length = len(tail.decode()) + len(str(length))",
+    ),
+    "a folder's entries are hashed in the order in which they ended": Planted(
+        "bytes", SCHEMAS + "tree.py", "in sorted(self._entries):", "in self._entries:"
+    ),
+    "one conversion is not asked for": Planted("attributes", BUILDER + "attributes.py", '"filter", "ident"', '"ident"'),
+    "the attributes of a link are those of its own path": Planted(
+        "attributes", BUILDER + "attributes.py", "if source.entry.path in asked)", "if source.path in asked)"
+    ),
+    "light tags do not count": Planted(
+        "versions", BUILDER + "git.py", '"describe", "--tags", "--long"', '"describe", "--long"'
+    ),
+    "a slash in a tag is kept": Planted(
+        "versions", BUILDER + "versioning.py", '"-", text)', '"/" if "/" in text else "-", text)'
+    ),
+    "distance is counted along the first parents": Planted(
+        "versions",
+        BUILDER + "git.py",
+        '"rev-list", "--count", commit',
+        '"rev-list", "--first-parent", "--count", commit',
+    ),
+    "attributes come from the working tree": Planted(
+        "clones", BUILDER + "git.py", '"check-attr", "--cached", "-z"', '"check-attr", "-z"'
+    ),
+}
+
+
+def run(name: str, source: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Try one property with the dagferry whose components are in ``source``."""
+    path = os.pathsep.join([*(str(source / one) for one in COMPONENTS), str(CHECKOUT)])
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.builder.properties", name],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def copy(tmp_path: Path) -> Path:
+    for one in COMPONENTS:
+        ignored = shutil.ignore_patterns("__pycache__", "build", "*.egg-info")
+        shutil.copytree(CHECKOUT / one, tmp_path / "source" / one, ignore=ignored)
+    return tmp_path / "source"
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_property_holds_without_a_planted_bug(name: str, tmp_path: Path) -> None:
+    done = run(name, copy(tmp_path), tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("bug", BUGS.values(), ids=BUGS)
+def test_planted_bug_breaks_its_property(bug: Planted, tmp_path: Path) -> None:
+    source = copy(tmp_path)
+    file = source / bug.file
+    text = file.read_text()
+    assert text.count(bug.old) >= 1, f"{bug.file} has no longer {bug.old!r}"
+    file.write_text(text.replace(bug.old, bug.new))
+    done = run(bug.property, source, tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "Failing test case" in done.stderr or "Falsifying example" in done.stderr, done.stderr
