@@ -136,7 +136,11 @@ def _targets(link: str, entries: Mapping[str, Entry], *, trouble: bool) -> st.Se
     odd = st.sampled_from(
         ["..", ".", "../..", "../../../../../a", "/a", "/", "/etc/passwd", "nowhere", "b/../a", "a//b"]
     )
-    return st.one_of(relative, spelled, odd)
+    beyond = known.map(lambda path: "../" * (link.count("/") + 1) + path)
+    place = posixpath.dirname(link)
+    beside = [posixpath.basename(path) for path in entries if posixpath.dirname(path) == place] or FEW
+    back = st.builds(lambda target, name: f"{target}/../{name}", relative, st.sampled_from(beside))
+    return st.one_of(relative, spelled, odd, beyond, back, relative.map(lambda target: "/" + target))
 
 
 def _relative(path: str, place: str) -> str:
