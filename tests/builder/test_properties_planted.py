@@ -44,9 +44,6 @@ BUGS: Final = {
         "entry.mode == EXECUTABLE, entry)",
         "entry.mode == EXECUTABLE and not inside, entry)",
     ),
-    "a step up from a link goes to the folder of the link": Planted(
-        "content", BUILDER + "selection.py", 'target.split("/")', '__import__("posixpath").normpath(target).split("/")'
-    ),
     "an absolute link is one from the top of the commit": Planted(
         "content", BUILDER + "selection.py", 'if target.startswith("/"):', 'if target.startswith("//"):'
     ),
