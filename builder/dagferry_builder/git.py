@@ -35,6 +35,7 @@ _SET: Final = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_LITERAL_PATHSPECS": "1",
     "GIT_TERMINAL_PROMPT": "0",
 }
 CHUNK: Final = 64 * 1024
@@ -202,7 +203,7 @@ class Repository:
 
     def dirty(self, folders: Iterable[str]) -> bool:
         """Whether the working tree below ``folders``, if there is one, has what HEAD has not."""
-        places = [f":(top,literal){folder}" for folder in folders]
+        places = [folder or "." for folder in folders]
         return bool(self._run("status", "--porcelain", "-z", "--", *places, codes=(0, 128))[1])
 
     @contextmanager

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+SUBMODULE: Final = "submodule"
+"""The rule that leaves a submodule out. Each is named, for it stands for a repository and not for a file."""
 _SEVERAL: Final = ""
 
 
@@ -35,13 +38,16 @@ def gather(left_out: Sequence[LeftOut], packed: Collection[str]) -> Iterator[Lef
     """
     kept = {above for folder in packed for above in (*_folders_above(folder), folder)}
     rules: dict[str, str] = {}
+    counts: Counter[str] = Counter()
     for one in left_out:
         for folder in _folders_above(one.path):
             rules[folder] = one.rule if rules.get(folder, one.rule) == one.rule else _SEVERAL
+            counts[folder] += 1
     found: dict[str, LeftOut] = {}
     for one in left_out:
-        whole = (f for f in _folders_above(one.path) if f not in kept and rules[f] != _SEVERAL)
-        path = next((folder + "/" for folder in whole), one.path)
+        whole = (f for f in _folders_above(one.path) if f not in kept and rules[f] != _SEVERAL and counts[f] > 1)
+        outermost = next(whole, None) if one.rule != SUBMODULE else None
+        path = one.path if outermost is None else outermost + "/"
         before = found.get(path)
         found[path] = replace(before, files=before.files + 1) if before else LeftOut(path, one.rule)
     return iter(sorted(found.values(), key=lambda one: one.path))

@@ -25,10 +25,11 @@ class LeadsNowhere(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a path leads: a path of the commit without links, and what is there."""
+    """Where a path leads: a path of the commit without links, what is there, and over how many links."""
 
     path: str
     node: Node
+    hops: int
 
     @property
     def is_folder(self) -> bool:
@@ -83,15 +84,17 @@ class CommitTree:
         size = 0 if place.node.mode == SUBMODULE else next(self._objects.sizes([place.node.object_id]))
         return Entry(place.path, place.node.mode, place.node.object_id, size)
 
-    def follow(self, link: Entry) -> Place:
-        """Where ``link`` leads in the end. Raises `LeadsNowhere`."""
-        return self._walk(link.path.split("/")[:-1], self._steps(link.object_id), 1)
+    def follow(self, link: Entry, hops: int = 0) -> Place:
+        """Where ``link``, to which so many others led, leads in the end. Raises `LeadsNowhere`."""
+        return self._walk(link.path.split("/")[:-1], self._steps(link.object_id), hops + 1)
 
     def resolve(self, path: str) -> Place:
         """Where ``path`` leads, from the top of the commit. Raises `LeadsNowhere`."""
         return self._walk([], path.split("/") if path else [], 0)
 
     def _walk(self, place: list[str], pending: list[str], hops: int) -> Place:
+        if hops > MAX_HOPS:
+            raise LeadsNowhere("which loops")
         while pending:
             step = pending.pop(0)
             if step in ("", "."):
@@ -111,10 +114,10 @@ class CommitTree:
                     raise LeadsNowhere("which loops")
                 place.pop()
                 pending = self._steps(node.object_id) + pending
-            elif node.mode != FOLDER and any(step not in ("", ".") for step in pending):
+            elif pending and node.mode not in (FOLDER, SUBMODULE):  # `a/` and `a/.` too: only a folder has a slash
                 raise LeadsNowhere("which goes through a file")
         path = "/".join(place)
-        return Place(path, self.find(path) or self._top)
+        return Place(path, self.find(path) or self._top, hops)
 
     def _steps(self, object_id: str) -> list[str]:
         target = self.target(object_id)

@@ -12,10 +12,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dagferry_schemas import paths
 from dagferry_schemas.errors import Usage
+from dagferry_schemas.tree import MAX_FILES
 
 from . import attributes, ignoring, leaving, lfs
 from .ignoring import Ignores, Patterns
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from .attributes import Unconverted
     from .git import Repository
     from .leaving import LeftOut
+
+
+MAX_PROBLEMS: Final = 1000
+"""Problems after which no more are looked for."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,14 @@ def _all_left_out(selection: Selection, commit: str, one: LeftOut) -> Usage:
     )
 
 
+@dataclass(frozen=True)
+class Step:
+    """A link that was followed, and how many there were on the way, itself and those before included."""
+
+    link: str
+    hops: int
+
+
 class _Walk:
     """One walk through a commit, and what it found."""
 
@@ -146,6 +159,7 @@ class _Walk:
         """The ``.gitattributes`` files, by path."""
         self._said: attributes.Said = {}
         self._looked: set[str] = set()
+        self._count = 0
         self._linked: list[Source] = []
 
     def run(self) -> None:
@@ -161,14 +175,15 @@ class _Walk:
             why = "" if wrong.args[0] == NOT_THERE else f": it is a link, or goes through one, {wrong}"
             raise _nothing_below(root.folder, self._commit, why) from None
         if not place.is_folder:
-            raise _nothing_below(root.folder, self._commit, ": it is a file")
+            what = "a submodule" if place.node.mode == SUBMODULE else "a file"
+            raise _nothing_below(root.folder, self._commit, f": it is {what}")
         self._learn_above(place.path)
         listing = self._list(place.path)
         if not listing:
             raise _nothing_below(root.folder, self._commit)
         self._said |= attributes.of(_with_folders(listing, place.path), self._attributing)
         nested = any(other is not root and _holds(other.place, root.place) for other in self._selection.roots)
-        inside = ("",) if nested else ()
+        inside = (Step("", 0),) if nested else ()
         asked = bool(self._ignoring or self._said or self._include or self._exclude)
         for source in listing:
             path = f"{root.place}/{source.path}" if root.place else source.path
@@ -245,10 +260,13 @@ class _Walk:
             path = path + "/" if path and path != root else ""
         return False
 
-    def _take(self, entry: Entry, path: str, stands: str, inside: tuple[str, ...]) -> None:
+    def _take(self, entry: Entry, path: str, stands: str, inside: tuple[Step, ...]) -> None:
         """Take what is at ``path`` of the tree; ``inside`` are the links that led there."""
+        self._count += 1
+        if self._count > MAX_FILES or len(self.problems) > MAX_PROBLEMS:  # links can make any number of a few
+            raise cannot_pack([*self.problems, f"{path!r} is where the search ended: there is too much"])
         if entry.mode == SUBMODULE:
-            self.left_out.append(leaving.LeftOut(path, "submodule"))
+            self.left_out.append(leaving.LeftOut(path, leaving.SUBMODULE))
         elif entry.mode == LINK:
             try:
                 self._follow(entry, path, stands, inside)
@@ -265,13 +283,14 @@ class _Walk:
         else:
             self.sources.add(Source(path, entry.mode == EXECUTABLE, entry))
 
-    def _follow(self, link: Entry, path: str, stands: str, inside: tuple[str, ...]) -> None:
-        place = self._tree.follow(link)
+    def _follow(self, link: Entry, path: str, stands: str, inside: tuple[Step, ...]) -> None:
+        place = self._tree.follow(link, inside[-1].hops if inside else 0)
+        inside = (*inside, Step(link.path, place.hops))
         if not place.is_folder:
-            self._take(self._tree.entry(place), path, stands, (*inside, link.path))
+            self._take(self._tree.entry(place), path, stands, inside)
             return
         folder = place.path + "/" if place.path else ""
-        if link.path in inside or link.path.startswith(folder):
+        if any(step.link == link.path for step in inside[:-1]) or link.path.startswith(folder):
             raise LeadsNowhere("which holds the link itself: it would never end")
         entries = self._tree.entries(place)
         below = [(entry, f"{stands}/{entry.path[len(folder) :]}") for entry in entries]
@@ -280,7 +299,7 @@ class _Walk:
         for entry, here in below:
             rest = f"{path}/{entry.path[len(folder) :]}"
             if not self._is_left_out(here, rest, None):
-                self._take(entry, rest, here, (*inside, link.path))
+                self._take(entry, rest, here, inside)
 
     def unconverted(self) -> tuple[Unconverted, ...]:
         """The sources that a checkout would convert, in their order."""

@@ -7,6 +7,7 @@ A version that was built with content options from the command line ends in ``+l
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -51,5 +52,19 @@ def name_commit(repository: Repository, commit: Commit, pattern: str, *, local: 
     else:
         distance = description.distance
         text = f"{description.tag}-{distance}-g{sha}"
+    if description is not None and not _is_text(description.tag):
+        raise Usage(
+            f"the tag {os.fsencode(description.tag)!r} on the way to {commit.id[:12]} is not UTF-8, and a version says "
+            "its tag",
+            "give the commit a tag that is, or set `version_pattern` so that this one is not asked",
+        )
     version = re.sub(r"[^A-Za-z0-9._+-]", "-", text) + ("+local" if local else "")
     return Named(check_version(version), commit, description.tag if description else None, distance)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -98,12 +98,13 @@ class Checkout:
 
     def attributes(self, origins: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """What ``git check-attr`` says of files of this checkout, as ``name=value`` or ``name``."""
-        asked = b"".join(origin.encode("utf-8", "surrogateescape") + b"\0" for origin in origins)
+        asked = b"".join(origin.encode("utf-8", "surrogateescape") + b"\0" for origin in dict.fromkeys(origins))
         options = ("--work-tree", str(self.top), "-c", f"core.attributesFile={os.devnull}", "-c", "core.bare=false")
         said = self._git(*options, "check-attr", "-z", "--stdin", *CONVERSIONS, said=asked).split(b"\0")
         found: dict[str, tuple[str, ...]] = {}
         for at in range(0, len(said) - 1, 3):
-            origin, name, value = (one.decode("utf-8", "surrogateescape") for one in said[at : at + 3])
+            origin, name = (one.decode("utf-8", "surrogateescape") for one in said[at : at + 2])
+            value = said[at + 2].decode("utf-8", "replace")
             if value not in ("unset", "unspecified"):
                 found[origin] = (*found.get(origin, ()), name if value == "set" else f"{name}={value}")
         return found

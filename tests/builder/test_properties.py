@@ -6,13 +6,12 @@ it is expected to fail, and the strategies in `plans` leave such a commit out.
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from dagferry_builder.selection import CannotPack
+from dagferry_builder.problems import CannotPack
 from dagferry_schemas.errors import DagferryError
 
 from . import oracle, properties
@@ -102,10 +101,7 @@ DISPUTED: Mapping[str, tuple[Plan, str]] = {
 
 @pytest.mark.parametrize(
     "plan",
-    [
-        pytest.param(plan, id=name, marks=pytest.mark.xfail(reason=reason, strict=True, raises=AssertionError))
-        for name, (plan, reason) in DISPUTED.items()
-    ],
+    [pytest.param(plan, id=name) for name, (plan, reason) in DISPUTED.items()],
 )
 def test_delivered_as_the_kernel_sees_it(plan: Plan) -> None:
     properties.delivers_what_a_checkout_holds(plan)
@@ -144,12 +140,8 @@ def ignore_case(scene: properties.Scene) -> None:
 @pytest.mark.parametrize(
     "spoil",
     [
-        pytest.param(
-            leave_attributes, marks=pytest.mark.xfail(reason="info/attributes of the clone is read", strict=True)
-        ),
-        pytest.param(
-            ignore_case, marks=pytest.mark.xfail(reason="core.ignoreCase of the clone is obeyed", strict=True)
-        ),
+        leave_attributes,
+        ignore_case,
     ],
 )
 def test_attributes_are_those_of_the_commit_alone(spoil: Callable[[properties.Scene], None]) -> None:
@@ -160,18 +152,10 @@ def test_attributes_are_those_of_the_commit_alone(spoil: Callable[[properties.Sc
         assert properties.built(scene.clone, scene.commit, "").artifact.unconverted == before
 
 
-@pytest.mark.xfail(
-    reason="the value is decoded as UTF-8, and the build ends in a traceback", strict=True, raises=UnicodeDecodeError
-)
 def test_attribute_whose_value_is_not_utf_8_is_reported() -> None:
     properties.reports_what_attributes_ask_for(Plan({"a": file(), ".gitattributes": file(b"a filter=\xff\n")}))
 
 
-@pytest.mark.xfail(
-    reason="git read-tree refuses the name, and the build ends in a traceback",
-    strict=True,
-    raises=subprocess.CalledProcessError,
-)
 def test_name_that_git_does_not_check_out_ends_in_no_traceback() -> None:
     with properties.made(Plan({"a": file(), "git~1": file(), ".gitattributes": file(b"a ident\n")})) as scene:
         try:

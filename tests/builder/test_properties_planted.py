@@ -36,28 +36,31 @@ class Planted:
 
 BUGS: Final = {
     "the x bit of a file is lost": Planted(
-        "content", BUILDER + "sources.py", "mode == EXECUTABLE, Entry(", "False, Entry("
+        "content",
+        BUILDER + "selection.py",
+        "self.sources.add(Source(path, entry.mode == EXECUTABLE, entry))",
+        "self.sources.add(Source(path, False, entry))",
     ),
     "the x bit of what a link leads to is lost": Planted(
         "content",
         BUILDER + "selection.py",
-        "entry.mode == EXECUTABLE, entry)",
-        "entry.mode == EXECUTABLE and not inside, entry)",
+        "self._linked.append(Source(path, entry.mode == EXECUTABLE, entry))",
+        "self._linked.append(Source(path, False, entry))",
     ),
     "an absolute link is one from the top of the commit": Planted(
-        "content", BUILDER + "selection.py", 'if target.startswith("/"):', 'if target.startswith("//"):'
+        "content", BUILDER + "links.py", 'if target.startswith("/"):', 'if target.startswith("//"):'
     ),
     "a link out of the commit stays at its top": Planted(
         "content",
-        BUILDER + "selection.py",
+        BUILDER + "links.py",
         "                if not place:\n                    raise",
         "                if not place:\n                    continue\n                    raise",
     ),
     "a submodule is dropped in silence": Planted(
-        "content", BUILDER + "selection.py", 'self.left_out.append(LeftOut(path or entry.path, "submodule"))', "pass"
+        "content", BUILDER + "selection.py", "self.left_out.append(leaving.LeftOut(path, leaving.SUBMODULE))", "pass"
     ),
     "a pointer beside other faults is not named": Planted(
-        "content", BUILDER + "selection.py", "problems + lfs.find(repository, found.sources)", "problems"
+        "content", BUILDER + "selection.py", "problems + lfs.find(repository, walk.sources)", "problems"
     ),
     "names that fold to the same are let through": Planted(
         "content", SCHEMAS + "paths.py", 'else unicodedata.normalize("NFC", name.casefold())', "else name"
@@ -79,7 +82,7 @@ BUGS: Final = {
     ),
     "one conversion is not asked for": Planted("attributes", BUILDER + "attributes.py", '"filter", "ident"', '"ident"'),
     "the attributes of a link are those of its own path": Planted(
-        "attributes", BUILDER + "attributes.py", "if source.entry.path in asked)", "if source.path in asked)"
+        "attributes", BUILDER + "selection.py", "said.get(source.entry.path, ())", "said.get(source.path, ())"
     ),
     "light tags do not count": Planted(
         "versions", BUILDER + "git.py", '"describe", "--tags", "--long"', '"describe", "--long"'
@@ -93,8 +96,8 @@ BUGS: Final = {
         '"rev-list", "--count", commit',
         '"rev-list", "--first-parent", "--count", commit',
     ),
-    "attributes come from the working tree": Planted(
-        "clones", BUILDER + "git.py", '"check-attr", "--cached", "-z"', '"check-attr", "-z"'
+    "a repository is where its working tree is": Planted(
+        "clones", BUILDER + "git.py", "found.working_tree_dir or found.git_dir", 'found.working_tree_dir or "/"'
     ),
 }
 

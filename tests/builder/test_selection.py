@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from dagferry_builder.git import Repository
+from dagferry_builder.objects import EXECUTABLE, Entry
 from dagferry_builder.problems import CannotPack
 from dagferry_builder.selection import Root, Selection, select
+from dagferry_builder.sources import FEW, Source, Sources
 from dagferry_schemas.errors import Usage
 from tests.builder.repositories import Clone
 
@@ -135,7 +137,7 @@ def test_what_is_left_out_says_which_pattern_did_it(tmp_path: Path) -> None:
     assert left_out(found) == {
         "notes.md": "exclude: *.md",
         "sub/data.csv": "include: no pattern takes it",
-        "sub/tests/": "exclude: tests/",
+        "sub/tests/keep.sql": "exclude: tests/",
         "tests/": "exclude: tests/",
     }
     assert [one.files for one in found.left_out] == [1, 1, 1, 2]
@@ -170,8 +172,8 @@ def test_dagferryignore_holds_below_its_folder_and_the_nearest_has_the_last_word
         ".dagferryignore": ".dagferryignore",
         "notes.md": ".dagferryignore: *.md",
         "sub/.dagferryignore": ".dagferryignore",
-        "sub/tests/": "dags/sub/.dagferryignore: keep.sql",
-        "tests/deep/": "dags/.dagferryignore: /tests/deep/",
+        "sub/tests/keep.sql": "dags/sub/.dagferryignore: keep.sql",
+        "tests/deep/test_b.py": "dags/.dagferryignore: /tests/deep/",
     }
 
 
@@ -199,7 +201,7 @@ def test_what_a_link_leads_to_is_judged_by_the_path_of_the_link(tmp_path: Path) 
     clone = committed(tmp_path, files, {"dags/lib": "../lib"})
     found = chosen(clone, Selection.below("dags"))
     assert packed(found) == ["a.py", "lib/x.py"]
-    assert left_out(found)["lib/tests/"] == "dags/.dagferryignore: lib/tests/"
+    assert left_out(found)["lib/tests/t.py"] == "dags/.dagferryignore: lib/tests/"
     assert left_out(found)["lib/y.md"] == "dags/lib/.dagferryignore: *.md"
 
 
@@ -241,3 +243,24 @@ def test_attributes_of_what_a_link_leads_to_are_told(tmp_path: Path) -> None:
     found = chosen(clone, Selection.below("dags"))
     told = {one.path: one.attributes for one in found.unconverted}
     assert told == dict.fromkeys(("lib/deep/y.py", "lib/x.py", "x.py"), ("eol=crlf",))
+
+
+# What is selected, as often as it is asked for.
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 5])
+def test_sources_are_the_same_however_many_there_are(more: int) -> None:
+    sources = Sources()
+    given = [
+        Source(f"a/{number:06}\udcff", number % 3 == 0, Entry(f"o/{number}", modes[number % 3 == 0], "1" * 40, number))
+        for modes in [("100644", EXECUTABLE)]
+        for number in range(FEW + more)
+    ]
+    for one in given:
+        sources.add(one)
+    linked = Source("a/000001x", False, Entry("elsewhere", "100644", "2" * 40, 0))
+    sources.add_linked(linked)
+    sources.close()
+    expected = [*given[:2], linked, *given[2:]]
+    assert list(sources) == list(sources) == expected
+    assert len(sources) == len(expected)
