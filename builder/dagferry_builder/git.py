@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import subprocess
 import tempfile
 from contextlib import contextmanager
@@ -18,9 +19,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from dagferry_schemas.errors import MachineFault, Unknown, Usage
+from dagferry_schemas.errors import MachineFault, Malformed, Unknown, Usage
 
-from .objects import LACKING, Blobs, Entry, Objects
+from .objects import FETCH_ALL, FETCH_ALL_OR_CHECK, LACKING, Blobs, Entry, Objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -68,19 +69,22 @@ class Repository:
         isolate()
         git = _gitpython()
         try:
-            found = git.Repo(folder, search_parent_directories=True)
+            # A folder may have a dollar sign in its name, which GitPython would take for a variable.
+            found = git.Repo(folder, search_parent_directories=True, expand_vars=False)
         except (git.InvalidGitRepositoryError, git.NoSuchPathError):
             raise Usage(
                 f"{folder} is not inside a git repository", "run this in a clone of the DAG repository"
             ) from None
         self.top = Path(found.working_tree_dir or found.git_dir)
         self._git = found.git
+        # Whoever may set it in the clone's configuration would have `git status` run a program of theirs.
+        self._command = ["git", "-c", "core.fsmonitor=false", "-C", str(self.top)]
         self._resolved: dict[str, str] = {}
 
     def _run(self, *arguments: str, codes: Sequence[int] = (0,)) -> tuple[int, bytes, str]:
         """Run git: (exit code, output, complaint). Raises `MachineFault` for an exit code not in ``codes``."""
         code, output, complaint = self._git.execute(
-            ["git", "-C", str(self.top), *arguments],
+            [*self._command, *arguments],
             with_extended_output=True,
             with_exceptions=False,
             stdout_as_string=False,
@@ -94,15 +98,21 @@ class Repository:
         if "dubious ownership" in complaint:
             raise Usage(
                 f"git does not trust {self.top}: it belongs to another user",
-                f"run: git config --global --add safe.directory {self.top}",
+                f"run: git config --global --add safe.directory {shlex.quote(str(self.top))}",
                 code="unsafe_repository",
+            )
+        if code not in codes and "promisor remote" in complaint:  # git before 2.45, that knows no GIT_NO_LAZY_FETCH
+            raise Malformed(
+                f"{self.top} is a partial clone, and lacks what git {command} needs: {complaint.strip()[-500:]}",
+                f"where the remote can be reached: {FETCH_ALL}",
+                code="missing_blob",
             )
         if code not in codes:
             raise MachineFault(f"git {command} failed in {self.top}: {complaint.strip()[:500]}", "see git's message")
 
     def _records(self, *arguments: str) -> Iterator[bytes]:
         """What git lists with NULs in between, each as it comes. Raises `MachineFault`."""
-        command = ["git", "-C", str(self.top), *arguments]
+        command = [*self._command, *arguments]
         with (
             tempfile.TemporaryFile() as said,
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said) as process,
@@ -126,23 +136,26 @@ class Repository:
         return self._resolved[rev]
 
     def _resolve(self, rev: str) -> str:
-        found = self._parse(rev)
-        commit = (
-            self._parse(found + "^{commit}") if found else None
-        )  # apart: `:/fix` takes all that follows as its text
-        if commit is None:
-            hint = "`git log --oneline` lists the commits, `git tag` the tags"
-            if rev == "HEAD":
-                hint = "the repository has no commit yet: commit the DAGs first"
-            raise Unknown(f"{rev!r} is not a commit in {self.top}", hint, code="unknown_revision")
-        return commit
+        found, why = self._parse(rev)
+        if found is not None:  # apart: `:/fix` takes all that follows as its text
+            commit, _ = self._parse(found + "^{commit}")
+            if commit is not None:
+                return commit
+            why = f"{found} is no commit, or this clone lacks it"
+        hint = "`git log --oneline` lists the commits, `git tag` the tags, `git fsck` what is damaged"
+        if rev == "HEAD" and not why:
+            hint = "the repository has no commit yet: commit the DAGs first"
+        raise Unknown(f"{rev!r} is not a commit in {self.top}{why and ': ' + why}", hint, code="unknown_revision")
 
-    def _parse(self, rev: str) -> str | None:
-        """The id of the object that ``rev`` names, None if there is none, or several."""
+    def _parse(self, rev: str) -> tuple[str | None, str]:
+        """The id of the object that ``rev`` names, None if there is none, or several; and what git complains of."""
         command = ("rev-parse", "--verify", "--quiet", "--end-of-options", rev)
-        code, output, _ = self._run(*command, codes=(0, 1, 128))
+        code, output, complaint = self._run(*command, codes=(0, 1, 128))
         # GitHub's checkout of git 2.39 repeats the option in the output
-        return None if code else output.decode().split()[-1]
+        found = None if code else output.decode().split()[-1]
+        if found is not None and found.startswith("^"):  # `^main` is all that main does not have
+            return None, ""
+        return found, complaint.strip()[:500]
 
     def commit(self, rev: str) -> Commit:
         """The commit that ``rev`` names. Raises `Unknown`."""
@@ -189,9 +202,28 @@ class Repository:
         return self._line("rev-parse", f"--disambiguate={fragment}").split()
 
     def file(self, commit: str, path: str) -> bytes | None:
-        """The bytes of one file of ``commit``, or None if it has no such file."""
-        code, output, _ = self._run("cat-file", "blob", f"{commit}:{path}", codes=(0, 128))
-        return None if code else output
+        """The bytes of one file of ``commit``, or None if it has no such file.
+
+        Raises `Malformed` if this clone lacks it, or a folder on the way to it: that is not the same.
+        """
+        code, listed, _ = self._run("ls-tree", "-z", "--full-tree", commit, "--", path, codes=(0, 128))
+        if code:
+            raise Malformed(
+                f"{self.top} lacks a folder of commit {commit[:12]}, so whether it has {path} cannot be told",
+                FETCH_ALL_OR_CHECK,
+                code="missing_tree",
+            )
+        kind, object_id = listed.split(b"\t")[0].split()[1:] if listed else (b"", b"")
+        if kind != b"blob":
+            return None
+        code, output, _ = self._run("cat-file", "blob", object_id.decode(), codes=(0, 128))
+        if code:
+            raise Malformed(
+                f"{self.top} lacks the content of {path} in commit {commit[:12]}",
+                FETCH_ALL_OR_CHECK,
+                code="missing_blob",
+            )
+        return output
 
     def entries(self, commit: str, root: str = "") -> Iterator[Entry]:
         """All paths of ``commit`` at or below ``root`` (of the whole commit if empty) that are not folders, in order.
@@ -215,7 +247,7 @@ class Repository:
                 yield Blobs(io.BytesIO())
                 return
             wanted.seek(0)
-            command = ["git", "-C", str(self.top), "cat-file", "--batch", "--buffer"]
+            command = [*self._command, "cat-file", "--batch", "--buffer"]
             with subprocess.Popen(command, stdin=wanted, stdout=subprocess.PIPE) as process:
                 assert process.stdout is not None
                 try:
@@ -225,7 +257,7 @@ class Repository:
 
     def objects(self) -> Objects:
         """The repository's objects, to be read one by one; a context, that ends what it has started."""
-        return Objects(["git", "-C", str(self.top)])
+        return Objects(self._command)
 
     def tree_of(self, commit: str) -> str:
         """The id of the top folder of ``commit``."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LACKING: Final = -1
 """The size of a blob that this clone does not have."""
+FETCH_ALL: Final = "`git fetch --refetch --no-filter`"
+FETCH_ALL_OR_CHECK: Final = f"fetch it: {FETCH_ALL} in a partial clone, `git fsck` in a damaged one"
 EXECUTABLE: Final = "100755"
 LINK: Final = "120000"
 SUBMODULE: Final = "160000"
@@ -56,9 +58,14 @@ class Objects:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._processes.values():
-            process.kill()
-            process.communicate()
+        for mode in list(self._processes):
+            self._end(mode)
+
+    def _end(self, mode: str) -> None:
+        """End a process, or forget one that has ended: in a partial clone git does at an object that it lacks."""
+        process = self._processes.pop(mode)
+        process.kill()
+        process.communicate()
 
     def _process(self, mode: str) -> tuple[BinaryIO, BinaryIO]:
         if mode not in self._processes:
@@ -73,6 +80,8 @@ class Objects:
         asked.write(object_id.encode() + b"\n")
         asked.flush()
         head = answer.readline().split()
+        if not head:
+            self._end("--batch")
         if len(head) != 3 or head[1] == b"missing":
             return None
         body = answer.read(int(head[2]))
@@ -85,7 +94,7 @@ class Objects:
         if raw is None:
             raise Malformed(
                 f"this clone does not have the folder {object_id}",
-                "fetch it: `git fetch --refetch --no-filter` in a partial clone, `git fsck` in a damaged one",
+                FETCH_ALL_OR_CHECK,
                 code="missing_tree",
             )
         width = len(object_id) // 2
@@ -100,12 +109,24 @@ class Objects:
         """The size of each object in bytes, `LACKING` of one that this clone does not have."""
         rest = iter(ids)
         while some := list(islice(rest, AT_ONCE)):
-            asked, answer = self._process("--batch-check")
-            asked.write("".join(f"{one}\n" for one in some).encode())
-            asked.flush()
-            for _ in some:
-                head = answer.readline().split()
-                yield int(head[2]) if len(head) == 3 else LACKING
+            while some:
+                found = self._sizes(some)
+                yield from found
+                del some[: len(found)]
+
+    def _sizes(self, ids: Sequence[str]) -> list[int]:
+        """The sizes of the first of ``ids``, up to one at which git ended, if it did."""
+        asked, answer = self._process("--batch-check")
+        asked.write("".join(f"{one}\n" for one in ids).encode())
+        asked.flush()
+        found = []
+        for _ in ids:
+            head = answer.readline().split()
+            found.append(int(head[2]) if len(head) == 3 else LACKING)
+            if not head:
+                self._end("--batch-check")
+                break
+        return found
 
     def entries(self, object_id: str, path: str) -> list[Entry]:
         """All that is below a folder, which is at ``path`` of the commit, and no folder itself. Sizes are left zero."""
@@ -132,7 +153,7 @@ class Blobs:
         if len(head) != 3 or head[1] != b"blob" or int(head[2]) != entry.size:
             raise Malformed(
                 f"{entry.path!r}: this clone does not have its content ({entry.object_id})",
-                "fetch it: `git fetch --refetch --no-filter` in a partial clone, `git fsck` in a damaged one",
+                FETCH_ALL_OR_CHECK,
                 code="missing_blob",
             )
         left = entry.size

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dagferry_schemas.errors import Usage
+from dagferry_schemas.errors import Unknown, Usage
 from dagferry_schemas.names import check_name
 from dagferry_storage import disk
 from dagferry_storage.store import Absent
@@ -27,7 +27,7 @@ from .fitness import init_store, require_fit
 if TYPE_CHECKING:
     from dagferry_storage.store import Store
 
-    from .config import Bundle, Found
+    from .config import Bundle, Config, Found
     from .git import Repository
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,18 @@ class Site:
     @property
     def bundle_name(self) -> str:
         """The bundle that the option or the config file names. Raises `Usage`."""
-        return config.choose(self.found.config, self.bundle_option).name
+        return config.choose(self._config, self.bundle_option).name
+
+    @property
+    def _config(self) -> Config:
+        """The config file of the working tree, or where there is none (a bare repository has none) that of HEAD."""
+        if self.found.path is None and self.bundle_option is None and self.clone is not None:
+            try:
+                head = self.repository.resolve("HEAD")
+            except Unknown:  # no commit yet
+                return self.found.config
+            return config.at_commit(self.repository, head, self.found) or self.found.config
+        return self.found.config
 
     def bundle(self, rev: str) -> Bundle:
         """The bundle as ``rev`` describes it."""

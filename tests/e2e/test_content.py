@@ -214,25 +214,6 @@ def test_locale_and_time_zone_change_nothing(
     assert other.plain_digest == built.plain_digest
 
 
-def test_git_variables_of_a_hook_do_not_change_the_answer(built: Built, rich: Repository, tmp_path: Path) -> None:
-    decoy = Repository(tmp_path / "decoy")
-    decoy.change({"dags/decoy.py": "DECOY = True\n"})
-    git = decoy.path / ".git"
-    env: dict[str, str | None] = {"GIT_DIR": str(git), "GIT_WORK_TREE": str(decoy.path)}
-    env |= {"GIT_INDEX_FILE": str(git / "index"), "GIT_OBJECT_DIRECTORY": str(git / "objects")}
-    env |= {"GIT_NAMESPACE": "decoy", "GIT_CEILING_DIRECTORIES": str(rich.path), "GIT_LITERAL_PATHSPECS": "1"}
-    assert build(rich.path, tmp_path / "out", env=env).said["tree"] == built.said["tree"]
-
-
-def test_replaced_objects_are_ignored(tmp_path: Path) -> None:
-    repository = Repository(tmp_path / "clone")
-    commit = repository.change({"dags/a.py": "A = 1\n"})
-    before = build(repository.path, tmp_path / "before").said["tree"]
-    fake = repository.git("hash-object", "-w", "--stdin", content=b"A = 'replaced'\n")
-    repository.git("replace", repository.entries(commit)["a.py"][1], fake)
-    assert build(repository.path, tmp_path / "after").said["tree"] == before
-
-
 def test_uncommitted_files_and_config_are_not_built(tmp_path: Path) -> None:
     repository = Repository(tmp_path / "clone")
     repository.change({"dags/a.py": "A = 1\n"})
@@ -251,24 +232,6 @@ def test_x_bit_alone_makes_another_tree(tmp_path: Path) -> None:
     (repository.path / "dags/a.sh").chmod(0o755)
     repository.commit()
     assert build(repository.path, tmp_path / "out").said["tree"] != before
-
-
-def test_bare_repository_and_detached_head_build_the_same(built: Built, rich: Repository, tmp_path: Path) -> None:
-    bare, detached = tmp_path / "bare.git", tmp_path / "detached"
-    rich.git("clone", "--quiet", "--bare", str(rich.path), str(bare))
-    rich.git("clone", "--quiet", str(rich.path), str(detached))
-    subprocess.run(["git", "checkout", "--quiet", "--detach"], cwd=detached, env=environment(), check=True)
-    for folder in (bare, detached):
-        said = build(folder, tmp_path / f"out-{folder.name}").said
-        assert (said["tree"], said["version"]) == (built.said["tree"], built.said["version"])
-
-
-def test_linked_worktree_builds_its_own_commit(tmp_path: Path) -> None:
-    repository = Repository(tmp_path / "clone")
-    first = repository.change({"dags/a.py": "A = 1\n"})
-    repository.change({"dags/a.py": "A = 2\n"})
-    repository.git("worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"), first)
-    assert build(tmp_path / "tree", tmp_path / "out").said["commit"] == first
 
 
 def test_root_may_be_the_top_of_the_repository(tmp_path: Path) -> None:
@@ -404,16 +367,6 @@ def test_file_and_folder_of_one_name_after_links_were_followed_are_refused(tmp_p
     repository.commit()
     refused = run("dagferry", "build", cwd=repository.path, expect=1).error
     assert "LIB" in refused["message"]
-
-
-def test_missing_blob_of_a_partial_clone_is_named(tmp_path: Path) -> None:
-    repository = Repository(tmp_path / "clone")
-    repository.change({"dags/a.py": "A = 1\n", "dags/b.py": "B = 1\n"})
-    blob = repository.entries()["a.py"][1]
-    (repository.path / ".git/objects" / blob[:2] / blob[2:]).unlink()
-    refused = run("dagferry", "build", "--out", str(tmp_path / "out"), cwd=repository.path, expect=1).error
-    assert "a.py" in refused["message"]
-    assert not leftovers(tmp_path / "out")
 
 
 def test_export_into_a_folder_with_files_is_refused(rich: Repository, store_url: str, tmp_path: Path) -> None:
