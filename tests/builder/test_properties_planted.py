@@ -139,4 +139,4 @@ def test_planted_bug_breaks_its_property(bug: Planted, tmp_path: Path) -> None:
     file.write_text(text.replace(bug.old, bug.new))
     done = run(bug.property, source, tmp_path)
     assert done.returncode == 1, done.stderr
-    assert "Failing test case" in done.stderr or "Falsifying example" in done.stderr, done.stderr
+    assert "Failing test case" in done.stderr or "Failing explicit" in done.stderr, done.stderr

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.e2e.zoo import Origin, Refusal, State
 
+pytestmark = pytest.mark.zoo
+
 
 @pytest.fixture(autouse=True)
 def without_lint(monkeypatch: pytest.MonkeyPatch) -> None:
