@@ -101,7 +101,7 @@ REPORT: dict[str, Any] = {
             "tasks": [vars(inventory.TaskFacts("extract", "PythonOperator"))],
         }
     ],
-    "left_out": [{"path": "dags/x.tmp", "rule": "no rule"}],
+    "left_out": [{"path": "dags/tmp/", "rule": "exclude: tmp/", "files": 2}],
     "unconverted": [{"path": "dags/x.sql", "attributes": ["eol"]}],
     "built": {"at": "2026-11-20T10:15:00Z", "seconds": 0.5},
     "environment": {"dagferry": "0.1.0"},
