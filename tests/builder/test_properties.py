@@ -1,7 +1,6 @@
 """Commits that nobody thought of are delivered as an independent implementation says, or refused for its reasons.
 
-What the builder and the oracle once disagreed about stands here as an example of its own. While the builder is wrong,
-it is expected to fail, and the strategies in `plans` leave such a commit out.
+What the builder and the oracle once disagreed about stands here as an example of its own.
 """
 
 from __future__ import annotations
@@ -47,6 +46,10 @@ def chain(length: int) -> Mapping[str, Entry]:
 
 
 EXAMPLES: Mapping[str, Plan] = {
+    "link_to_a_file_with_a_slash_after_it": Plan({"a": file(), "b": link(b"a/")}),
+    "link_to_a_file_with_a_dot_after_it": Plan({"a": file(), "b": link(b"a/.")}),
+    "link_up_and_out_of_a_submodule": Plan({"a": file(), "b": link(b"sub/../a"), "sub": SUB}),
+    "root_that_begins_with_a_colon": Plan({":dags/a": file()}, ":dags"),
     "bytes_of_names_and_of_components_sort_differently": Plan(
         {"a": Entry(EXECUTABLE, b"1"), "a-b": file(), "a.b/c": file(), "a b/c": file(), "a+/c": file()}
     ),
@@ -77,34 +80,6 @@ EXAMPLES: Mapping[str, Plan] = {
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_delivered_as_a_checkout_holds_it(name: str) -> None:
     properties.delivers_what_a_checkout_holds(EXAMPLES[name])
-
-
-DISPUTED: Mapping[str, tuple[Plan, str]] = {
-    "link_to_a_file_with_a_slash_after_it": (
-        Plan({"a": file(), "b": link(b"a/")}),
-        "the kernel says that a file is not a folder; the builder packs the file",
-    ),
-    "link_to_a_file_with_a_dot_after_it": (
-        Plan({"a": file(), "b": link(b"a/.")}),
-        "the kernel says that a file is not a folder; the builder packs the file",
-    ),
-    "link_up_and_out_of_a_submodule": (
-        Plan({"a": file(), "b": link(b"sub/../a"), "sub": SUB}),
-        "a submodule is a folder of a checkout; the builder says that the link goes through a file",
-    ),
-    "root_that_begins_with_a_colon": (
-        Plan({":dags/a": file()}, ":dags"),
-        "git reads the root as a pathspec with magic, and the builder says that there are no files",
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    "plan",
-    [pytest.param(plan, id=name) for name, (plan, reason) in DISPUTED.items()],
-)
-def test_delivered_as_the_kernel_sees_it(plan: Plan) -> None:
-    properties.delivers_what_a_checkout_holds(plan)
 
 
 @pytest.mark.parametrize("target", [b"", b"a\0b"], ids=["empty", "nul"])
