@@ -47,7 +47,7 @@ def of(paths: Iterable[str], files: Mapping[str, bytes]) -> Said:
     names = [name for name in (EXPORT_IGNORE, *CONVERSIONS) if name.encode() in texts]
     if not names:
         return {}
-    with tempfile.TemporaryDirectory(prefix="dagferry-attributes-") as scratch, disk.doing("reading git's attributes"):
+    with disk.doing("reading git's attributes"), tempfile.TemporaryDirectory(prefix="dagferry-attributes-") as scratch:
         git = ["git", "-C", scratch, *_APART]
         _run([*git, "init", "--quiet", "--template=", "."], b"")
         for path, body in files.items():

@@ -102,7 +102,7 @@ def select(repository: Repository, commit: str, selection: Selection) -> Selecte
         walk.run()
         unconverted = walk.unconverted()
     if not walk.sources and not walk.problems:
-        raise _all_left_out(selection, commit, walk.left_out[0])
+        raise _all_left_out(selection, commit, walk.left_out)
     check = paths.PathCheck()
     for source in walk.sources:
         check.take(source.path)
@@ -122,8 +122,11 @@ def _nothing_below(folder: str, commit: str, why: str = "") -> Usage:
     )
 
 
-def _all_left_out(selection: Selection, commit: str, one: LeftOut) -> Usage:
+def _all_left_out(selection: Selection, commit: str, left_out: list[LeftOut]) -> Usage:
     roots = " and ".join(repr(folder or "the top") for folder in selection.folders)
+    if not left_out:  # links to folders that have nothing in them, which git can store though it never makes them
+        return _nothing_below(selection.folders[0], commit)
+    one = left_out[0]
     return Usage(
         f"everything below {roots} in commit {commit[:12]} is left out, for example {one.path} ({one.rule})",
         "look at `include` and `exclude` of the bundle, at .dagferryignore and .gitattributes",
@@ -309,7 +312,9 @@ class _Walk:
             self._learn_above(origin)
         said = {**attributes.of(origins, self._attributing), **self._said} if origins else self._said
         found = ((source.path, said.get(source.entry.path, ())) for source in self.sources) if said else ()
-        asked = ((path, tuple(one for one in has if one != attributes.EXPORT_IGNORE)) for path, has in found)
+        asked = (
+            (path, tuple(one for one in has if one.partition("=")[0] in attributes.CONVERSIONS)) for path, has in found
+        )
         return tuple(attributes.Unconverted(path, has) for path, has in asked if has)
 
 

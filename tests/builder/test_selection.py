@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -266,3 +267,31 @@ def test_sources_are_the_same_however_many_there_are(more: int) -> None:
         for one, other in zip(sources, expected, strict=True):  # one by one: a list that differs would be shown whole
             assert one == other
     assert len(sources) == len(expected)
+
+
+# Commits that only a program can make.
+
+
+def made_of(clone: Clone, *entries: str) -> str:
+    """The id of a folder that has ``entries``, as ``git ls-tree`` writes them."""
+    command, lines = ["git", "mktree"], "".join(f"{entry}\n" for entry in entries)
+    return subprocess.run(
+        command, cwd=clone.folder, input=lines, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def test_link_to_a_folder_without_anything_in_it_is_no_bug(tmp_path: Path) -> None:
+    clone = committed(tmp_path, {"target": "../empty"})
+    link = clone.git("hash-object", "target")
+    dags, empty = made_of(clone, f"120000 blob {link}\tlink"), made_of(clone)
+    top = made_of(clone, f"040000 tree {dags}\tdags", f"040000 tree {empty}\tempty")
+    commit = clone.git("commit-tree", "-m", "odd", top)
+    with pytest.raises(Usage, match="there are no files below 'dags'"):
+        select(Repository(clone.folder), commit, Selection.below("dags"))
+
+
+def test_value_of_export_ignore_is_no_conversion(tmp_path: Path) -> None:
+    clone = committed(tmp_path, {"dags/a.py": "", ".gitattributes": "*.py export-ignore=no eol=lf\n"})
+    found = chosen(clone, Selection.below("dags"))
+    assert [one.attributes for one in found.unconverted] == [("eol=lf",)]
+    assert packed(found) == ["a.py"]
