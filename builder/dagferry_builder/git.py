@@ -101,7 +101,7 @@ class Repository:
                 f"run: git config --global --add safe.directory {shlex.quote(str(self.top))}",
                 code="unsafe_repository",
             )
-        if code not in codes and "promisor remote" in complaint:  # git before 2.45, that knows no GIT_NO_LAZY_FETCH
+        if code not in codes and "promisor remote" in complaint:  # a git that knows no GIT_NO_LAZY_FETCH
             raise Malformed(
                 f"{self.top} is a partial clone, and lacks what git {command} needs: {complaint.strip()[-500:]}",
                 f"where the remote can be reached: {FETCH_ALL}",

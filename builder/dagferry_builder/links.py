@@ -1,8 +1,8 @@
 """Symbolic links of a commit, resolved inside its whole tree as the kernel would in a checkout.
 
 A link may lead anywhere in the commit, through other links and ``..``, over at most `MAX_HOPS` of them; one that leaves
-the commit, dangles or loops leads nowhere. Folders are read when a link comes to them, so that the rest of a large
-repository costs nothing.
+the commit, dangles or loops leads nowhere. Folders are read when a link comes to them, and the rest of a large
+repository never.
 """
 
 from __future__ import annotations
