@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, NamedTuple
 
 from dagferry_schemas.errors import Usage
 
@@ -12,8 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@dataclass(frozen=True)
-class Access:
+class Access(NamedTuple):
     """How to reach agents: the bearer token, and the CA file for https (None: the system's)."""
 
     token: str | None = None
@@ -34,6 +31,8 @@ def parse_urls(text: str) -> tuple[str, ...]:
 
 
 def _is_base(url: str) -> bool:
+    from urllib.parse import urlsplit
+
     try:
         parts = urlsplit(url)
         right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dagferry_schemas.errors import MachineFault
 from dagferry_storage import disk
@@ -26,8 +25,7 @@ CONVERSIONS: Final = ("eol", "export-subst", "filter", "ident", "working-tree-en
 _APART: Final = ("-c", "core.attributesFile=/dev/null", "-c", "core.ignoreCase=false")
 
 
-@dataclass(frozen=True)
-class Unconverted:
+class Unconverted(NamedTuple):
     """A path of the tree, and the conversions that its attributes ask for and did not get."""
 
     path: str

@@ -7,11 +7,9 @@ times, the compressed bytes' library) is in the report or named by digests of th
 
 from __future__ import annotations
 
-import platform
-import shutil
 import time
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import zstandard
 
@@ -21,11 +19,11 @@ from dagferry_schemas.tree import encode_files
 from dagferry_schemas.version import Version
 from dagferry_storage import disk
 
-from . import installed_version, pack, selection
-from .publish import Offer
-from .versioning import name_commit
+from . import installed_version, pack, selecting
+from .versioning import Naming
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from .attributes import Unconverted
@@ -34,11 +32,11 @@ if TYPE_CHECKING:
     from .git import Repository
     from .leaving import LeftOut
     from .lint.result import Result
+    from .publish import Offer
     from .versioning import Named
 
 
-@dataclass(frozen=True)
-class Artifact:
+class Artifact(NamedTuple):
     """What a build made. The tarball's bytes are in the file that was handed to `build`."""
 
     version: Version
@@ -50,7 +48,12 @@ class Artifact:
 
     def offer(self, started: str, checked: Result | None = None) -> Offer:
         """What there is to publish; ``checked`` is what lint came to, None if it was left out."""
-        return Offer(self.version, self.packed.files, self.report(started, checked))
+        from dagferry_schemas.trust import check_tree
+
+        from .publish import Offer
+
+        tree = self.packed.tree
+        return Offer(self.version, check_tree(tree, tree.digest), self.report(started, checked))
 
     def facts(self) -> dict[str, Any]:
         """The JSON form of what was built, without paths."""
@@ -61,12 +64,14 @@ class Artifact:
             "commit": self.version.commit,
             "tarball": {"sha256": content.tarball.sha256, "size": content.tarball.size},
             "files": content.files.count,
-            "left_out": [asdict(one) for one in self.left_out],
+            "left_out": [one._asdict() for one in self.left_out],
             "seconds": round(self.seconds, 3),
         }
 
     def report(self, started: str, checked: Result | None) -> bytes:
         """The report: what was observed while it was built; no digest that delivery depends on covers it."""
+        import platform
+
         return fields.dump(
             {
                 "format": 1,
@@ -76,8 +81,8 @@ class Artifact:
                 "dags": [dag.to_dict() for dag in checked.inventory]
                 if checked and checked.inventory is not None
                 else None,
-                "left_out": [asdict(one) for one in self.left_out],
-                "unconverted": [asdict(one) for one in self.unconverted],
+                "left_out": [one._asdict() for one in self.left_out],
+                "unconverted": [one._asdict() for one in self.unconverted],
                 "built": {"at": started, "seconds": round(self.seconds, 3)},
                 "environment": {
                     "dagferry": installed_version(),
@@ -91,21 +96,30 @@ class Artifact:
 
 
 def build(
-    repository: Repository, bundle: Bundle, rev: str, tarball: BinaryIO, cache: FrameCache | None = None
+    repository: Repository,
+    bundle: Bundle,
+    rev: str,
+    tarball: BinaryIO,
+    cache: FrameCache | None = None,
+    meanwhile: AbstractContextManager[None] | None = None,
 ) -> Artifact:
     """Build ``rev``'s artifact; its compressed tarball is written to ``tarball``. Raises `BadData`, `MachineFault`.
 
-    The ``cache`` saves time and changes no byte.
+    The ``cache`` saves time and changes no byte. What is to be done ``meanwhile`` is begun when git has listed the
+    commit: before, both would be slower.
     """
     began = time.monotonic()
-    named = name_version(repository, bundle, rev)
-    selected = selection.select(repository, named.commit.id, bundle.selection)
-    packed = pack.pack(repository, selected.sources, tarball, cache)
+    commit = repository.commit(rev)
+    with Naming(repository, commit, bundle.version_pattern, local=bundle.local) as naming:
+        selected = selecting.select(repository, commit.id, bundle.selection)
+        named = naming.name()
+    with meanwhile or nullcontext():
+        packed = pack.pack(repository, selected.sources, tarball, cache)
     version = Version(
         bundle=bundle.name,
         version=named.version,
         commit=named.commit.id,
-        first_parents=named.commit.first_parents,
+        first_parents=named.first_parents,
         commit_time=named.commit.time,
         tag=named.tag,
         selection=bundle.selection.to_dict(),
@@ -114,23 +128,19 @@ def build(
     return Artifact(version, named, packed, selected.left_out, selected.unconverted, time.monotonic() - began)
 
 
-def write(artifact: Artifact, tarball: BinaryIO, folder: Path) -> Path:
-    """Write ``<bundle>-<version>.tar.zst``, ``.files`` and ``.json`` to ``folder``; the path of the tarball.
+def place(artifact: Artifact, tarball: disk.NewFile) -> Path:
+    """Make ``tarball``, that `build` filled, ``<bundle>-<version>.tar.zst`` of its folder; the path of that.
 
-    Each is replaced whole. ``tarball`` is the file that `build` filled. Raises `MachineFault`.
+    ``.files`` and ``.json`` come beside it. Each is replaced whole. Raises `OSError`.
     """
-    stem = folder / f"{artifact.version.bundle}-{artifact.version.version}"
-    target = stem.with_name(stem.name + TARBALL_SUFFIX)
-    with disk.doing(f"writing to {folder}"):
-        folder.mkdir(parents=True, exist_ok=True)
-        tarball.seek(0)
-        with disk.replacing(target) as file:
-            shutil.copyfileobj(tarball, file)
-        disk.write_whole(stem.with_name(stem.name + ".files"), encode_files(artifact.packed.files.tree))
-        disk.write_whole(stem.with_name(stem.name + ".json"), artifact.version.to_bytes())
-    return target
+    name = f"{artifact.version.bundle}-{artifact.version.version}"
+    placed = tarball.place(name + TARBALL_SUFFIX)
+    disk.write_whole(placed.with_name(name + ".files"), encode_files(artifact.packed.tree))
+    disk.write_whole(placed.with_name(name + ".json"), artifact.version.to_bytes())
+    return placed
 
 
 def name_version(repository: Repository, bundle: Bundle, rev: str) -> Named:
     """The version of ``rev``. Raises `Unknown`, `Usage`."""
-    return name_commit(repository, repository.commit(rev), bundle.version_pattern, local=bundle.local)
+    with Naming(repository, repository.commit(rev), bundle.version_pattern, local=bundle.local) as naming:
+        return naming.name()

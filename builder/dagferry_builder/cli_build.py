@@ -1,33 +1,28 @@
-"""Commands that make versions: init, version, build, publish, ship."""
+"""Commands that make versions: init, version, build."""
 
 from __future__ import annotations
 
 import re
 import tempfile
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from dagferry_schemas.commandline import emit, plain
-from dagferry_schemas.errors import Conflict, DagferryError, Held, Usage
+from dagferry_schemas.errors import Conflict, Usage
 from dagferry_schemas.names import NAME, check_name
 from dagferry_storage import disk
-from dagferry_storage.cli_progress import shown
 
 from . import options
-from .access import parse_urls
-from .cli_lint import gated
-from .site import Site, now
+from .site import Site
 
 if TYPE_CHECKING:
-    from .access import Access
+    from collections.abc import Iterator
+
     from .build import Artifact
-    from .channel import Channel
-    from .gate import Gate
-    from .lint.result import Result
-    from .publish import Publication
 
 SHOWN_WARNINGS = 20
 TEMPLATE = """\
@@ -90,7 +85,7 @@ def version(rev: str, root: str | None, cache: Path | None, site: Site, output: 
     """Say the version of a commit, and the digest of its tree."""
     site = replace(site, root_option=root)
     with tempfile.TemporaryFile() as spool:
-        artifact = _build(site, rev, spool, cache)
+        artifact = build_rev(site, rev, spool, cache)
     named = artifact.named
     result = {
         "version": named.version,
@@ -102,15 +97,16 @@ def version(rev: str, root: str | None, cache: Path | None, site: Site, output: 
     emit(result, output, named.version)
 
 
-def _build(site: Site, rev: str, spool: BinaryIO, cache: Path | None) -> Artifact:
+def build_rev(site: Site, rev: str, spool: BinaryIO, cache: Path | None) -> Artifact:
     """Build ``rev``; the tarball goes to ``spool``. Says so if the working tree has more than the commit."""
     from .build import build as build_artifact
     from .frame_cache import FrameCache
 
     bundle = site.bundle(rev)
     frames = FrameCache(cache / "frames" if cache else None)
-    with options.noting_uncommitted(site, rev, "built"), disk.doing("building"):
-        artifact = build_artifact(site.repository, bundle, rev, spool, frames)
+    noting = options.noting_uncommitted(site, rev, "built")
+    with disk.doing("building"):
+        artifact = build_artifact(site.repository, bundle, rev, spool, frames, noting)
     _warn_of_conversions(artifact)
     return artifact
 
@@ -135,17 +131,32 @@ def _warn_of_conversions(artifact: Artifact) -> None:
 @options.placed
 def build(rev: str, root: str | None, out: Path, cache: Path | None, site: Site, output: str) -> None:
     """Write a commit's artifact to a folder."""
-    from .build import write
+    from .build import place
 
-    with tempfile.TemporaryFile() as spool:
-        artifact = _build(replace(site, root_option=root), rev, spool, cache)
-        tarball = write(artifact, spool, out)
+    with disk.doing(f"writing to {out}"), _made(out), disk.new_file(out, "tarball") as new:
+        artifact = build_rev(replace(site, root_option=root), rev, new.file, cache)
+        tarball = place(artifact, new)
     result = artifact.facts()
     result["tarball"] = {"path": str(tarball), **result["tarball"]}
-    emit(result, output, f"{tarball}\n{_summary(artifact)}")
+    emit(result, output, f"{tarball}\n{summary(artifact)}")
 
 
-def _summary(artifact: Artifact) -> str:
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """``folder`` is made if it is not there, and goes again after an exception."""
+    before = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if not before:
+            with suppress(OSError):  # somebody else uses it by now
+                folder.rmdir()
+        raise
+
+
+def summary(artifact: Artifact) -> str:
+    """What was built, for people."""
     content = artifact.version.content
     left_out = "".join(f"\n  left out: {one}" for one in artifact.left_out[:SHOWN_WARNINGS])
     if len(artifact.left_out) > SHOWN_WARNINGS:
@@ -154,131 +165,3 @@ def _summary(artifact: Artifact) -> str:
         f"{artifact.version.version}: {content.files.count} files, {content.tarball.size} bytes, "
         f"tree {content.tree}, {artifact.seconds:.2f} s{left_out}"
     )
-
-
-@click.command()
-@options.rev
-@options.root
-@options.no_lint
-@options.linting
-@options.dry_run
-@options.placed
-def publish(
-    rev: str,
-    root: str | None,
-    no_lint: bool,
-    gate: Gate,
-    dry_run: bool,
-    site: Site,
-    output: str,
-) -> None:
-    """Lint and build a commit, and put it into the store once; the same again is a no-op."""
-    site = replace(site, root_option=root)
-    checked = None if no_lint else gated(gate, site, rev)
-    artifact, publication = _publish(site, rev, checked, gate.cache, dry_run=dry_run)
-    done = ("would be " if dry_run else "") + "published" if publication.created else "is in the store already"
-    result = {**_published_facts(artifact, publication), "dry_run": dry_run}
-    emit(result, output, f"{_summary(artifact)}\n{done}")
-
-
-def _publish(
-    site: Site, rev: str, checked: Result | None, cache: Path | None, *, dry_run: bool
-) -> tuple[Artifact, Publication]:
-    from .publish import publish as publish_artifact
-
-    with tempfile.TemporaryFile() as spool:
-        artifact = _build(site, rev, spool, cache)
-        store = site.store if dry_run else site.writable_store(artifact.version.bundle)
-        store = shown(store, f"{artifact.version.bundle} {artifact.version.version}")
-        publication = publish_artifact(store, artifact.offer(now(), checked), spool, dry_run=dry_run)
-    if publication.also:
-        click.echo(f"note: this commit is in the store as {' and '.join(publication.also)} too", err=True)
-    return artifact, publication
-
-
-def _published_facts(artifact: Artifact, publication: Publication) -> dict[str, Any]:
-    """What was published: the digests are those of the stored bytes."""
-    content = publication.published.version.content
-    return {
-        **artifact.facts(),
-        "tarball": {"path": None, "sha256": content.tarball.sha256, "size": content.tarball.size},
-        "created": publication.created,
-        "also": list(publication.also),
-    }
-
-
-@click.command()
-@options.rev
-@options.agents(required=False)
-@options.reaching
-@options.no_lint
-@options.linting
-@options.allow_removal
-@options.option("--on-hold", type=click.Choice(["fail", "skip"]), default="fail", show_default=True,
-                help="On a held channel: fail, or publish only and succeed.")  # fmt: skip
-@options.option("--allow-older", is_flag=True, help="Promote even an older or diverged commit.")
-@options.moving
-def ship(
-    rev: str,
-    channel: Channel,
-    agents_text: tuple[str, ...],
-    access: Access,
-    timeout: float,
-    no_lint: bool,
-    gate: Gate,
-    allow_removal: bool,
-    on_hold: str,
-    allow_older: bool,
-    reason: str,
-    dry_run: bool,
-    site: Site,
-    output: str,
-) -> None:
-    """The post-merge job: lint, publish, promote, notify, and wait until every agent serves it."""
-    urls = parse_urls(",".join(agents_text)) if agents_text else ()
-    against = f"channel:{channel.name}"
-    checked = None if no_lint else gated(gate, site, rev, against=against, allow_removal=allow_removal)
-    artifact, publication = _publish(site, rev, checked, gate.cache, dry_run=dry_run)
-    done = "published" if publication.created else "in the store already:"
-    click.echo(("would be " if dry_run else "") + f"{done} {_summary(artifact)}", err=True)
-    common: dict[str, Any] = {"created": publication.created, "agents": [], "dry_run": dry_run}
-    try:
-        change = channel.promote(publication.published, reason=reason, allow_older=allow_older, repository=site.clone)
-    except DagferryError as refused:
-        if not isinstance(refused, Held) or on_hold == "fail":
-            refused.result = {**_in_the_store(artifact, publication, dry_run=dry_run), **refused.result}
-            raise
-        left = {**channel.unchanged().to_dict(), **common, "skipped": refused.message}
-        emit(left, output, f"not promoted: {refused.message}")
-        return
-    result = {**change.to_dict(), **common}
-    would = "would be" if dry_run else "is"
-    click.echo(
-        f"channel {change.record.channel}: generation {change.record.generation} {would} {result['version']}", err=True
-    )
-    if urls and not dry_run:
-        from . import agents
-
-        answers = agents.pull(
-            urls, access, (change.record.bundle, change.record.channel), change.record.generation, timeout
-        )
-        result["agents"] = [answer.to_dict() for answer in answers]
-        agents.require(answers, result)
-    emit(result, output, _shipped(result))
-
-
-def _in_the_store(artifact: Artifact, publication: Publication, *, dry_run: bool) -> dict[str, Any]:
-    """What stays done although the promotion was refused."""
-    return {"published": artifact.version.version, "created": publication.created, "dry_run": dry_run}
-
-
-def _shipped(result: dict[str, Any]) -> str:
-    verb = "would be" if result["dry_run"] else "is"
-    lines = [f"{result['version']} {verb} live on {result['channel']} (generation {result['generation']})"]
-    lines += [
-        f"  {one['url']} serves generation {one['generation']} after {one['seconds']} s" for one in result["agents"]
-    ]
-    return "\n".join(lines)
-
-
-COMMANDS = (init, version, build, publish, ship)

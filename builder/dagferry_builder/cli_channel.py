@@ -155,6 +155,3 @@ def channels(site: Site, output: str) -> None:
 def _head_record(site: Site, name: str) -> Record:
     stored = fetch.head(site.store, site.bundle_name, name)
     return trust.read_record(stored.body, bundle=site.bundle_name, channel=name, policy=trust.Policy.UNSIGNED)
-
-
-COMMANDS = (promote, rollback, hold, resume, log, channels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -52,6 +52,3 @@ def _printed(found: Comparison, form: str) -> str:
     if form == "mermaid":
         return diff_mermaid.diagram(found)
     return "\n".join(map(plain, diff_text.lines(found)))
-
-
-COMMANDS: tuple[Any, ...] = (diff,)

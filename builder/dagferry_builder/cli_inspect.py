@@ -283,6 +283,3 @@ def _only_channel(site: Site) -> str:
     if len(names) != 1:
         raise Usage(f"there are {len(names)} channels: {', '.join(names)}", "choose one with --channel")
     return names[0]
-
-
-COMMANDS = (versions, show, verify, export, copy, notify, status)

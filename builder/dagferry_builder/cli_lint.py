@@ -166,6 +166,3 @@ def gated(gate: Gate, site: Site, rev: str, *, against: str | None = None, allow
         click.echo(text.render(result, RULES, colour=options.coloured(sys.stderr), notice=False), err=True)
     require_passed(result)
     return result
-
-
-COMMANDS = (lint,)

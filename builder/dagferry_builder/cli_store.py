@@ -61,6 +61,3 @@ def _tell(site: Site, output: str, checks: tuple[Check, ...]) -> None:
 def _line(check: Check) -> str:
     word = "ok" if check.ok else "NOT OK" if check.tried else "-"
     return plain(f"{word:6} {check.name}: {check.detail}")
-
-
-COMMANDS = (init_store, doctor)

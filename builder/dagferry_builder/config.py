@@ -8,19 +8,17 @@ nearest known one.
 
 from __future__ import annotations
 
-import difflib
 import posixpath
 import re
 import sys
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from dagferry_schemas.errors import Usage
 from dagferry_schemas.names import NAME, check_name
 
 from .ignoring import Patterns
 from .selection import Root, Selection
-from .versioning import DEFAULT_PATTERN
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 FILE: Final = "dagferry.toml"
+DEFAULT_PATTERN: Final = "v[0-9]*"
 PYPROJECT: Final = "pyproject.toml"
 OPTIONS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "store": str,
@@ -55,30 +54,27 @@ BUNDLE_KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Bundle:
+class Bundle(NamedTuple):
     """The content part of one bundle's configuration. ``local``: it came from the command line, not from a commit."""
 
     name: str
-    selection: Selection = field(default_factory=Selection)
+    selection: Selection = Selection()
     version_pattern: str = DEFAULT_PATTERN
     local: bool = False
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """One config file, checked. ``options`` by option name; ``bundles`` by name, roots relative to the repository.
 
     ``lint`` is the table of that name as it stands, or None; `lint.settings` reads it.
     """
 
-    options: Mapping[str, Any] = field(default_factory=dict)
-    bundles: Mapping[str, Bundle] = field(default_factory=dict)
+    options: Mapping[str, Any] = MappingProxyType({})
+    bundles: Mapping[str, Bundle] = MappingProxyType({})
     lint: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """The config file of the working tree: where it is, and what it says. ``path`` is None where there is none."""
 
     path: Path | None
@@ -154,7 +150,7 @@ def bundle_to_build(repository: Repository, rev: str, found: Found, name: str | 
     chosen = choose(config or Config(), name)
     if root is None:
         return chosen
-    selection = replace(chosen.selection, roots=(Root(_clean_root(root, "--root", "")),))
+    selection = chosen.selection._replace(roots=(Root(_clean_root(root, "--root", "")),))
     return Bundle(chosen.name, selection, chosen.version_pattern, local=True)
 
 
@@ -269,5 +265,7 @@ def _unknown_key(what: str, place: str, key: str, known: Iterable[str]) -> NoRet
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else ""

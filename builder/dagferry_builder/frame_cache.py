@@ -21,9 +21,8 @@ import hashlib
 import logging
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 import zstandard
 
@@ -38,11 +37,13 @@ if TYPE_CHECKING:
     from .frames import Group
 
 log = logging.getLogger(__name__)
-FORMAT: Final = 1
+FORMAT: Final = 2
 """To be raised whenever `frames`, `pack` or the canonical tar make other bytes of the same files."""
 LIBRARY: Final = f"zstandard {zstandard.__version__}, zstd {'.'.join(map(str, zstandard.ZSTD_VERSION))}"
 BUDGET: Final = 2 * 1024**3
 """Bytes: a hundred builds of a tree of 10 MB that change all of it, and little beside a machine's images."""
+PIECE: Final = 1024 * 1024
+"""Bytes that are read at once; most entries are smaller."""
 DIGEST: Final = 32
 """Bytes of a SHA-256."""
 
@@ -51,26 +52,29 @@ def key_of(group: Group, library: str = LIBRARY) -> str:
     """The name of the entry for ``group``, when ``library`` compresses."""
     end = "and the end" if group.last else ""
     hashed = hashlib.sha256(f"dagferry frames {FORMAT}\0{library}\0{compression.LEVEL}\0{end}\0".encode())
-    for source in group.files:
-        mode = "x" if source.executable else "-"
-        hashed.update(f"{mode} {source.entry.size} {source.entry.object_id} {source.path}\0".encode())
+    facts = [
+        f"{'x' if executable else '-'} {entry.size} {entry.object_id} {path}\0"
+        for path, executable, entry in group.files
+    ]
+    hashed.update("".join(facts).encode())
     return hashed.hexdigest()
 
 
-@dataclass(frozen=True)
-class Kept:
-    """An entry that was found whole: the SHA-256 of each file as hex digits, and its ``size`` bytes of frames."""
+class Kept(NamedTuple):
+    """An entry that was found whole: the SHA-256 of each file as hex digits, and its frames, ``size`` bytes of them."""
 
     digests: tuple[str, ...]
     size: int
-    _file: BinaryIO
+    file: BinaryIO
+    first: bytes
 
     def frames(self) -> Iterator[bytes]:
-        """The compressed bytes, in chunks."""
-        self._file.seek(0)
-        left = self.size
+        """The compressed bytes, in pieces."""
+        yield self.first
+        self.file.seek(len(self.first))
+        left = self.size - len(self.first)
         while left:
-            chunk = self._file.read(min(compression.CHUNK, left))
+            chunk = self.file.read(min(PIECE, left))
             if not chunk:  # entries are never changed, so the disk lost it after it was checked
                 raise MachineFault("an entry of the frame cache became shorter while it was read", "run it again")
             left -= len(chunk)
@@ -116,8 +120,10 @@ class FrameCache:
             if size <= 0:
                 return None
             hashed = hashlib.sha256(bytes.fromhex(key))
-            left = size
-            while left and (chunk := file.read(min(compression.CHUNK, left))):
+            first = file.read(min(PIECE, size))
+            hashed.update(first)
+            left = size - len(first)
+            while left and (chunk := file.read(min(PIECE, left))):
                 hashed.update(chunk)
                 left -= len(chunk)
             digests, seal = file.read(count * DIGEST), file.read()
@@ -127,7 +133,7 @@ class FrameCache:
         if hashed.digest() != seal:
             return None
         text = digests.hex()
-        return Kept(tuple(text[at : at + 2 * DIGEST] for at in range(0, len(text), 2 * DIGEST)), size, file)
+        return Kept(tuple(text[at : at + 2 * DIGEST] for at in range(0, len(text), 2 * DIGEST)), size, file, first)
 
     def keep(self, key: str, size: int, frames: Iterable[bytes], digests: bytes) -> None:
         """Write an entry: ``size`` bytes of frames, in chunks, and the SHA-256 of each file, one after the other."""

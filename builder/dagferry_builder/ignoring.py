@@ -8,8 +8,7 @@ checkout in which links are folders like others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dagferry_schemas.errors import Usage
 
@@ -41,8 +40,7 @@ class Patterns:
         return found.include, self._lines[found.index].strip()
 
 
-@dataclass(frozen=True)
-class _Folder:
+class _Folder(NamedTuple):
     """What holds for the files of one folder: the rule that keeps all of them out, or the files to ask."""
 
     rule: str | None

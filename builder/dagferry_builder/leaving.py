@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -14,8 +13,7 @@ SUBMODULE: Final = "submodule"
 _SEVERAL: Final = ""
 
 
-@dataclass(frozen=True)
-class LeftOut:
+class LeftOut(NamedTuple):
     """A path of the tree that is not packed, and the rule that says so; a folder ends in a slash.
 
     ``files`` says how many files it stands for.
@@ -49,7 +47,7 @@ def gather(left_out: Sequence[LeftOut], packed: Collection[str]) -> Iterator[Lef
         outermost = next(whole, None) if one.rule != SUBMODULE else None
         path = one.path if outermost is None else outermost + "/"
         before = found.get(path)
-        found[path] = replace(before, files=before.files + 1) if before else LeftOut(path, one.rule)
+        found[path] = before._replace(files=before.files + 1) if before else LeftOut(path, one.rule)
     return iter(sorted(found.values(), key=lambda one: one.path))
 
 

@@ -7,8 +7,7 @@ repository never.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .objects import FOLDER, LINK, SUBMODULE, Entry, Node
 
@@ -23,8 +22,7 @@ class LeadsNowhere(Exception):
     """A link that cannot be followed; the text goes on after "… is a link to …, "."""
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a path leads: a path of the commit without links, what is there, and over how many links."""
 
     path: str
@@ -77,7 +75,7 @@ class CommitTree:
         blobs = (entry for entry in found if entry.mode != SUBMODULE)
         sizes = self._objects.sizes([entry.object_id for entry in found if entry.mode != SUBMODULE])
         sized = {id(entry): size for entry, size in zip(blobs, sizes, strict=True)}
-        return [replace(entry, size=sized.get(id(entry), 0)) for entry in found]
+        return [entry._replace(size=sized.get(id(entry), 0)) for entry in found]
 
     def entry(self, place: Place) -> Entry:
         """The file at ``place``, with its size."""

@@ -7,9 +7,8 @@ build needs few, are asked for by their ids one by one, and answered by the same
 from __future__ import annotations
 
 import subprocess
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from dagferry_schemas.errors import Conflict, Malformed
 
@@ -29,8 +28,7 @@ AT_ONCE: Final = 500
 """Ids that are asked for before an answer is read; their questions and answers fit into pipes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One path of a commit that is not a folder. ``mode`` as git writes it; ``size`` in bytes (0 for a submodule)."""
 
     path: str
@@ -39,8 +37,7 @@ class Entry:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """What a folder has under one name. ``mode`` as git writes it, with six digits."""
 
     mode: str

@@ -7,10 +7,8 @@ the `Access` to agents.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -139,8 +137,8 @@ def coloured(stream: IO[str]) -> bool:
 
 def note_uncommitted(site: Site, rev: str, done: str) -> None:
     """Say so if the working tree has more than the commit that is built or checked."""
-    if rev == "HEAD" and site.repository.dirty(site.bundle(rev).selection.folders):
-        _say_uncommitted(done)
+    with noting_uncommitted(site, rev, done):
+        pass
 
 
 @contextmanager
@@ -149,21 +147,18 @@ def noting_uncommitted(site: Site, rev: str, done: str) -> Iterator[None]:
     if rev != "HEAD":
         yield
         return
-    folders = site.bundle(rev).selection.folders
-    with ThreadPoolExecutor(1) as beside:
-        dirty = beside.submit(site.repository.dirty, folders)
+    with site.repository.uncommitted(site.bundle(rev).selection.folders) as found:
         yield
-    if dirty.result():
-        _say_uncommitted(done)
-
-
-def _say_uncommitted(done: str) -> None:
-    click.echo(f"note: what is not committed is not {done} (see `git status`)", err=True)
+        uncommitted = found.wait().output
+    if uncommitted:
+        click.echo(f"note: what is not committed is not {done} (see `git status`)", err=True)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint at the word that was probably meant, or nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else ""
 
 

@@ -12,14 +12,13 @@ import hashlib
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
-from dagferry_schemas import compression, plaintar, trust
+from dagferry_schemas import compression, plaintar
 from dagferry_schemas.names import digest_of
 from dagferry_schemas.pins import Content, FilesPin, TarballPin
-from dagferry_schemas.tree import TreeFile, TreeWriter
+from dagferry_schemas.tree import Tree, TreeFile, TreeWriter
 
 from . import lfs
 from .frame_cache import FrameCache, key_of
@@ -38,11 +37,10 @@ IN_FLIGHT: Final = 2 * 1024 * 1024
 """Plain bytes that may be waiting or under compression, for each core: what bounds the memory of a build."""
 
 
-@dataclass(frozen=True)
-class Packed:
-    """A packed tree: the verified file list (with its stored bytes) and the pins of both objects."""
+class Packed(NamedTuple):
+    """A packed tree: the tree (with the stored bytes of its file list) and the pins of both objects."""
 
-    files: trust.VerifiedTree
+    tree: Tree
     content: Content
 
 
@@ -51,7 +49,7 @@ def pack(
 ) -> Packed:
     """Write the tarball of ``sources`` to ``tarball``, an empty file. Raises `Malformed` for Git LFS pointers.
 
-    The sources are gone through twice, and come in the order of the tree.
+    The sources are gone through twice, come in the order of the tree, and have paths that can be in one tree.
     """
     cache = cache or FrameCache(None)
     steps: list[_Step] = []
@@ -68,14 +66,13 @@ def pack(
         tarball=TarballPin(packing.frames.sha256, packing.frames.size, sum(step.plain for step in steps)),
         files=FilesPin(digest_of(stored), len(stored), len(tree.files)),
     )
-    return Packed(trust.check_tree(tree, tree.digest), content)
+    return Packed(tree, content)
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """One group of the plan: its files and plain bytes, counted, and whether the cache seems to have it."""
+class _Step(NamedTuple):
+    """One group of the plan: how many files and plain bytes it has, and whether the cache seems to have it."""
 
-    count: int
+    files: int
     plain: int
     last: bool
     key: str
@@ -96,8 +93,7 @@ def _ids(files: Collection[Source]) -> Iterator[str]:
     return (source.entry.object_id for source in files)
 
 
-@dataclass(frozen=True, slots=True)
-class _Fresh:
+class _Fresh(NamedTuple):
     """A group that was compressed here: where it comes in the plan, and the digests of its files."""
 
     place: int
@@ -110,7 +106,7 @@ class _Packing:
 
     def __init__(self, repository: Repository, cache: FrameCache, frames: _Frames, blobs: Blobs) -> None:
         self.frames = frames
-        self.writer = TreeWriter()
+        self.writer = TreeWriter(checked=True)
         self.pointers: list[str] = []
         self._repository = repository
         self._cache = cache
@@ -121,7 +117,7 @@ class _Packing:
         """Pack everything. Raises `Malformed` if the clone lacks a blob."""
         try:
             for place, step in enumerate(steps):
-                files = tuple(islice(sources, step.count))
+                files = tuple(islice(sources, step.files))
                 if not (step.cached and self._reuse(step, files)):
                     self._fresh.append(_Fresh(place, step.key, self._compress(step, files)))
                 self.frames.end_group()
@@ -129,11 +125,15 @@ class _Packing:
             self.frames.close()
 
     def _reuse(self, step: _Step, files: Collection[Source]) -> bool:
-        with self._cache.find(step.key, step.count) as kept:
+        with self._cache.find(step.key, step.files) as kept:
             if kept is None:
                 return False
-            for source, sha256 in zip(files, kept.digests, strict=True):
-                self.writer.add(TreeFile(source.path, source.executable, source.entry.size, sha256))
+            self.writer.add(
+                *[
+                    TreeFile(path, executable, size, sha256)
+                    for (path, executable, (_, _, _, size)), sha256 in zip(files, kept.digests, strict=True)
+                ]
+            )
             for chunk in kept.frames():
                 self.frames.put(chunk)
         return True

@@ -1,12 +1,12 @@
-"""Where a command works: the clone, the config file, the bundle and the store that flags, environment and file name."""
+"""Where a command works: the clone, the config file, the bundle and the store that flags, environment and file name.
+
+What a command needs is imported when it asks for it: a build that has no store does not wait for what reaches one.
+"""
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
-import secrets
-import socket
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -17,16 +17,13 @@ from typing import TYPE_CHECKING
 from dagferry_schemas.errors import Unknown, Usage
 from dagferry_schemas.names import check_name
 from dagferry_storage import disk
-from dagferry_storage.store import Absent
-from dagferry_storage.stores import open_store
 
-from . import catalog, config
-from .channel import Channel
-from .fitness import init_store, require_fit
+from . import config
 
 if TYPE_CHECKING:
     from dagferry_storage.store import Store
 
+    from .channel import Channel
     from .config import Bundle, Config, Found
     from .git import Repository
 
@@ -45,6 +42,9 @@ def claimed_actor() -> str:
     for name in ACTORS:
         if os.environ.get(name):
             return os.environ[name]
+    import getpass
+    import socket
+
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
@@ -104,6 +104,8 @@ class Site:
     @cached_property
     def store(self) -> Store:
         """The store. Raises `Usage` if none is named, or the name is no store."""
+        from dagferry_storage.stores import open_store
+
         return open_store(str(self._default_store()) if self.store_url is None else self.store_url)
 
     def _default_store(self) -> Path:
@@ -119,7 +121,11 @@ class Site:
         """The store, probed: by an earlier `init-store`, or now. Raises `BadData` if it does not keep its promises."""
         ignore_default_store(self)
         if not self._was_probed(bundle):
-            checks = init_store(self.store, bundle, now(), secrets.token_hex(8), time.time)
+            from secrets import token_hex
+
+            from .fitness import init_store, require_fit
+
+            checks = init_store(self.store, bundle, now(), token_hex(8), time.time)
             # A clock that is off is not the store's fault, and stops no publication; the doctor insists.
             off = [
                 check for check in checks if check.name == "clock" and check.tried and not check.error and not check.ok
@@ -132,6 +138,10 @@ class Site:
         return self.store
 
     def _was_probed(self, bundle: str) -> bool:
+        from dagferry_storage.store import Absent
+
+        from . import catalog
+
         try:
             return catalog.check_store(self.store, bundle)
         except Absent:
@@ -139,6 +149,8 @@ class Site:
 
     def channel(self, name: str, *, actor: str | None = None, dry_run: bool = False) -> Channel:
         """The channel ``name``. Raises `BadData` if the store does not keep its promises."""
+        from .channel import Channel
+
         check_name("channel", name)
         self._was_probed(self.bundle_name)
         return Channel(self.store, self.bundle_name, name, actor=actor or claimed_actor(), clock=now, dry_run=dry_run)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import heapq
 import io
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dagferry_schemas import compression
 
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """One file to pack: its path in the tree, and where its bytes are."""
 
     path: str

@@ -13,7 +13,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 MAX_PATH_BYTES: Final = 512
 MAX_COMPONENT_BYTES: Final = 255
@@ -22,7 +22,9 @@ MAX_DEPTH: Final = 32
 # C0, DEL and C1 controls, the line and paragraph separators, and lone surrogates (bytes that were not UTF-8).
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\\ud800-\udfff]")
 # At most four plain components that do not begin with a dot: the common case, decided by one expression.
-_PLAIN = re.compile(r"{0}(?:/{0}){{0,3}}".format("[A-Za-z0-9_+=@%,~ -][A-Za-z0-9_.+=@%,~ -]{0,99}"))
+_COMMON = r"{0}(?:/{0}){{0,3}}".format("[A-Za-z0-9_+=@%,~ -][A-Za-z0-9_.+=@%,~ -]{0,99}")
+_PLAIN = re.compile(_COMMON)
+_ALL_PLAIN = re.compile(f"(?:{_COMMON}\n)*")
 
 
 def problem_of(path: str) -> str | None:
@@ -43,6 +45,22 @@ def problem_of(path: str) -> str | None:
     if len(path.encode()) > MAX_PATH_BYTES:
         return f"has {len(path.encode())} bytes, at most {MAX_PATH_BYTES} are allowed"
     return None
+
+
+def are_common(paths: Collection[str]) -> bool:
+    """Whether ``paths`` are a tree of common names, which shows at a glance; if not, `PathCheck` has to look."""
+    text = "".join([path + "\n" for path in paths])
+    if not _ALL_PLAIN.fullmatch(text):
+        return False
+    folders = {path.rpartition("/")[0] for path in paths}
+    for folder in tuple(folders):
+        above = folder.rpartition("/")[0]
+        while above not in folders:
+            folders.add(above)
+            above = above.rpartition("/")[0]
+    # No two files, no two folders and no file and folder are the same but for their letter case.
+    names = text.lower().split("\n")[:-1]
+    return len({*names, *[folder.lower() for folder in folders]}) == len(names) + len(folders)
 
 
 def find_problems(paths: Iterable[str]) -> list[str]:
@@ -100,9 +118,10 @@ class PathCheck:
         self._parent = parent
 
     def _claim(self, name: str) -> None:
-        other = self._names[-1].get(_confusable(name))
+        names, form = self._names[-1], _confusable(name)
+        other = names.get(form)
         if other is None:
-            self._names[-1][_confusable(name)] = name
+            names[form] = name
             return
         before, here = ("/".join([*self._parents, one]) for one in (other, name))
         if before == here:  # a file comes before what is below a folder of its name
@@ -113,7 +132,12 @@ class PathCheck:
 
 def shared_length(one: Sequence[str], other: Sequence[str]) -> int:
     """How many components two paths have in common from their beginning."""
-    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    count = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
 
 
 def _confusable(name: str) -> str:

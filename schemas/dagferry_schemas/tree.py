@@ -20,7 +20,7 @@ import io
 import re
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from . import compression, paths
 from .errors import Malformed
@@ -37,14 +37,15 @@ MAX_FILES: Final = 1_000_000
 """Files of one tree at the most."""
 LINES: Final = 32 * 1024
 """Bytes of a file list that are decoded at once."""
+LINES_AT_ONCE: Final = 256
+"""Lines of a file list that are compressed at once."""
 MAX_LINE: Final = 4 + 1 + 10 + 1 + 64 + 1 + paths.MAX_PATH_BYTES + 1
 """Bytes of the longest line of a file list."""
 
 _LINE = re.compile(r"(0644|0755) (0|[1-9][0-9]{0,9}) ([0-9a-f]{64}) ([^\n]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class TreeFile:
+class TreeFile(NamedTuple):
     """One file of a tree. ``size`` in bytes, ``sha256`` as 64 hex digits."""
 
     path: str
@@ -95,19 +96,32 @@ class Tree:
 
 
 class TreeWriter:
-    """Makes a tree of files that come one after the other, in the order of their paths' bytes."""
+    """Makes a tree of files that come one after the other, in the order of their paths' bytes.
 
-    def __init__(self) -> None:
-        self._check = _TreeCheck()
+    ``checked``: the caller took every path through `paths.PathCheck`, and there was no problem.
+    """
+
+    def __init__(self, *, checked: bool = False) -> None:
+        self._check = _TreeCheck(None if checked else paths.PathCheck())
         self._list = compression.Compressor()
+        self._lines: list[str] = []
 
-    def add(self, file: TreeFile) -> None:
-        """Take the next file. Raises `ValueError` if it is out of order."""
-        if self._check.add(file):
-            self._list.add(_line(file))
+    def add(self, *files: TreeFile) -> None:
+        """Take the next files. Raises `ValueError` if one is out of order."""
+        check, line = self._check.add, self._lines.append
+        for file in files:
+            if check(file):
+                line(f"{'0755' if file.executable else '0644'} {file.size} {file.sha256} {file.path}\n")
+        if len(self._lines) >= LINES_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._list.add("".join(self._lines).encode())
+        self._lines.clear()
 
     def finish(self) -> Tree:
         """The tree. Raises `Malformed` with every problem if the files cannot be one."""
+        self._flush()
         return self._check.tree(partial(io.BytesIO, self._list.finish()))
 
 
@@ -147,7 +161,7 @@ def tree_digest(files: Iterable[TreeFile]) -> str:
 
 
 def _read(plain: Iterable[bytes], opener: Opener) -> Tree:
-    check = _TreeCheck()
+    check = _TreeCheck(paths.PathCheck())
     last = ""
     for number, line in enumerate(_lines(plain), 1):
         file = _decode_line(number, line)
@@ -185,15 +199,11 @@ def _to_file(mode: str, size: str, sha256: str, path: str) -> TreeFile:
     return TreeFile(path, mode == "0755", int(size), sha256)
 
 
-def _line(file: TreeFile) -> bytes:
-    return f"{'0755' if file.executable else '0644'} {file.size} {file.sha256} {file.path}\n".encode()
-
-
 class _TreeCheck:
     """What every tree goes through, file by file: are they one tree, and what is its digest?"""
 
-    def __init__(self) -> None:
-        self._paths = paths.PathCheck()
+    def __init__(self, check: paths.PathCheck | None) -> None:
+        self._paths = check
         self._folders = _FolderDigests()
         self._too_large: list[str] = []
         self._count = 0
@@ -201,18 +211,19 @@ class _TreeCheck:
 
     def add(self, file: TreeFile) -> bool:
         """Take the next file; whether it can be in a tree by itself."""
+        path, _, size, _ = file
         self._count += 1
-        self._size += file.size
-        if file.size > MAX_FILE_SIZE:
-            self._too_large.append(f"{file.path!r} has 8 GiB or more")
-        if not self._paths.take(file.path):
+        self._size += size
+        if size > MAX_FILE_SIZE:
+            self._too_large.append(f"{path!r} has 8 GiB or more")
+        if self._paths is not None and not self._paths.take(path):
             return False
         self._folders.add(file)
         return True
 
     def tree(self, opener: Opener) -> Tree:
         """The tree, whose stored file list is what ``opener`` opens."""
-        problems = [*self._paths.problems, *self._too_large]
+        problems = [*(self._paths.problems if self._paths is not None else ()), *self._too_large]
         if not self._count:
             problems.append("there are no files in it")
         if self._count > MAX_FILES:
@@ -223,23 +234,18 @@ class _TreeCheck:
 
 
 class _Folder:
-    """A folder that is still open: the entries so far, and the sum of their sizes."""
+    """A folder that is still open: the entries so far, each a name and its line, and the sum of their sizes."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.size = 0
-        self._entries: list[tuple[bytes, bytes]] = []
-
-    def add(self, kind: str, size: int, digest: str, name: str) -> None:
-        raw = name.encode()
-        self._entries.append((raw, f"{kind} {size} {digest} ".encode() + raw + b"\n"))
-        self.size += size
+        self.entries: list[tuple[str, str]] = []
 
     def digest(self) -> str:
-        hashed = hashlib.sha256(TREE_PREFIX)
-        for _, line in sorted(self._entries):  # a folder's own place is not where its files came
-            hashed.update(line)
-        return hashed.hexdigest()
+        # A folder's own place is not where its files came. The order of characters is that of their UTF-8 bytes.
+        self.entries.sort()
+        lines = "".join([line for _, line in self.entries])
+        return hashlib.sha256(TREE_PREFIX + lines.encode()).hexdigest()
 
 
 class _FolderDigests:
@@ -247,25 +253,33 @@ class _FolderDigests:
 
     def __init__(self) -> None:
         self._parent = ""
+        self._names: list[str] = []
         self._open = [_Folder("")]
+        """The top folder, and those of `_names`."""
 
     def add(self, file: TreeFile) -> None:
-        parent, _, name = file.path.rpartition("/")
+        path, executable, size, sha256 = file
+        parent, _, name = path.rpartition("/")
         if parent != self._parent:
             self._enter(parent)
-        self._open[-1].add("f x" if file.executable else "f -", file.size, file.sha256, name)
+        folder = self._open[-1]
+        folder.entries.append((name, f"f {'x' if executable else '-'} {size} {sha256} {name}\n"))
+        folder.size += size
 
     def _enter(self, parent: str) -> None:
         wanted = parent.split("/") if parent else []
-        shared = paths.shared_length([folder.name for folder in self._open[1:]], wanted)
+        shared = paths.shared_length(self._names, wanted)
         self._leave(shared)
-        self._open += [_Folder(name) for name in wanted[shared:]]
+        self._open += map(_Folder, wanted[shared:])
+        self._names = wanted
         self._parent = parent
 
     def _leave(self, depth: int) -> None:
         while len(self._open) > depth + 1:
             folder = self._open.pop()
-            self._open[-1].add("d -", folder.size, folder.digest(), folder.name)
+            above = self._open[-1]
+            above.entries.append((folder.name, f"d - {folder.size} {folder.digest()} {folder.name}\n"))
+            above.size += folder.size
 
     def finish(self) -> str:
         """The digest of the top folder."""

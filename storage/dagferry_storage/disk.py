@@ -53,26 +53,51 @@ def sync_folder(folder: str | Path) -> None:
         os.close(descriptor)
 
 
+class NewFile:
+    """A ``file`` to write and read, in the folder where it will have its place, until then under a name of its own."""
+
+    def __init__(self, file: BinaryIO, temporary: Path, *, durable: bool) -> None:
+        self.file = file
+        self._temporary = temporary
+        self._durable = durable
+
+    def place(self, name: str) -> Path:
+        """Replace ``name`` in its folder: old or new after a crash at any moment, never a part. Raises `OSError`."""
+        self.file.flush()
+        if self._durable:
+            os.fsync(self.file.fileno())
+        self.file.close()
+        path = self._temporary.with_name(name)
+        self._temporary.replace(path)
+        if self._durable:
+            sync_folder(path.parent)
+        return path
+
+
+@contextmanager
+def new_file(folder: Path, label: str, *, mode: int = 0o644, durable: bool = True) -> Iterator[NewFile]:
+    """A `NewFile` in ``folder``, that is gone in the end if it was not placed; ``label`` is for who finds it before.
+
+    Raises `OSError`.
+    """
+    temporary = folder / f".{label[:100]}.{secrets.token_hex(8)}"
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            yield NewFile(file, temporary, durable=durable)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 @contextmanager
 def replacing(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iterator[BinaryIO]:
-    """A file that replaces ``path`` at the end: old or new after a crash at any moment, never a part.
+    """A file that replaces ``path`` at the end, as `NewFile.place` does; after an exception ``path`` is as it was.
 
-    After an exception ``path`` is as it was. Raises `OSError`.
+    Raises `OSError`.
     """
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if durable:
-        sync_folder(path.parent)
+    with new_file(path.parent, path.name, mode=mode, durable=durable) as new:
+        yield new.file
+        new.place(path.name)
 
 
 def write_whole(path: Path, content: bytes, *, mode: int = 0o644, durable: bool = True) -> None:

@@ -7,7 +7,9 @@ something else; single figures do not. TMPDIR should name a file system in memor
 the moods of a disk. The repository was packed by ``git gc``, and its index was refreshed, as in a clone that is in use.
 
 Cold, no cache: `--no-cache`. Cold: the cache is empty, and is filled. Warm: nothing changed. One changed: a line was
-added to one file and committed. The peer reads and compresses the same files and names no digest of any of them:
+added to one file and committed. The target is about what the build itself takes, as the command reports it
+(``seconds``); the starts of Python and of git's first answers, which are the same cold and warm, are in the times of
+whole processes beside it. The peer reads and compresses the same files and names no digest of any of them:
 ``git archive | zstd -3``. The bytes of each warm build and of each after a change are compared with those of a build
 without a cache, outside what is timed.
 """
@@ -15,6 +17,7 @@ without a cache, outside what is timed.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -35,7 +38,8 @@ DAGFERRY: Final = "from dagferry_builder.cli import main; main()"
 FOLDERS: Final = 2169
 TARGET: Final = 0.35
 """Of a cold build: what one with one changed file may take."""
-PEER, COLD, CHANGED = "git archive | zstd -3", "cold, no cache", "one changed"
+PEER, COLDEST, COLD, CHANGED = "git archive | zstd -3", "cold, no cache", "cold", "one changed"
+OWN: Final = ", the build alone"
 NOUNS: Final = ("customer", "extract", "load", "metric", "order", "owner", "query", "rate", "region", "row", "shop")
 
 
@@ -55,14 +59,14 @@ class Bench:
         self._clone.git("status")
         self.megabytes = sum(map(len, bodies.values())) / 1e6
 
-    def cold_without(self) -> None:
-        self._build("--no-cache", out="without")
+    def cold_without(self) -> float:
+        return self._build("--no-cache", out="without")
 
     def empty(self) -> None:
         shutil.rmtree(self._cache, ignore_errors=True)
 
-    def cached(self) -> None:
-        self._build("--cache-dir", str(self._cache), out="cached")
+    def cached(self) -> float:
+        return self._build("--cache-dir", str(self._cache), out="cached")
 
     def peer(self) -> None:
         self._run("sh", "-c", 'git archive HEAD dags | zstd -3 -q -f -o "$0"', str(self._scratch / "peer.tar.zst"))
@@ -82,13 +86,18 @@ class Bench:
         for one, other in zip(*found, strict=True):
             assert one.read_bytes() == other.read_bytes(), f"{one.name} depends on the cache"
 
-    def _build(self, *options: str, out: str) -> None:
+    def _build(self, *options: str, out: str) -> float:
+        """Build, and return the seconds that the build says it took."""
         shutil.rmtree(self._scratch / out, ignore_errors=True)
-        self._run(sys.executable, "-c", DAGFERRY, "build", "--out", str(self._scratch / out), *options)
+        said = self._run(
+            sys.executable, "-c", DAGFERRY, "build", "-o", "json", "--out", str(self._scratch / out), *options
+        )
+        return float(json.loads(said)["seconds"])
 
-    def _run(self, *command: str) -> None:
+    def _run(self, *command: str) -> str:
         done = subprocess.run(command, cwd=self._clone.folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        return done.stdout
 
 
 def _path(number: int) -> str:
@@ -108,21 +117,24 @@ def _body(source: random.Random, number: int) -> bytes:
     return "\n".join(lines).encode() + b"\n"
 
 
-def _seconds(action: Callable[[], None]) -> float:
+def _timed(name: str, build: Callable[[], float]) -> dict[str, float]:
+    """The seconds of a whole process, and those that the build in it says it took."""
     began = time.perf_counter()
-    action()
-    return time.perf_counter() - began
+    own = build()
+    return {name: time.perf_counter() - began, name + OWN: own}
 
 
 def _round(bench: Bench) -> dict[str, float]:
     """One round: the seconds of each step."""
-    taken = {PEER: _seconds(bench.peer), COLD: _seconds(bench.cold_without)}
+    began = time.perf_counter()
+    bench.peer()
+    taken = {PEER: time.perf_counter() - began, **_timed(COLDEST, bench.cold_without)}
     bench.empty()
-    taken["cold"] = _seconds(bench.cached)
-    taken["warm"] = _seconds(bench.cached)
+    taken |= _timed(COLD, bench.cached)
+    taken |= _timed("warm", bench.cached)
     bench.compare()
     bench.change_one()
-    taken[CHANGED] = _seconds(bench.cached)
+    taken |= _timed(CHANGED, bench.cached)
     bench.compare()
     return taken
 
@@ -147,17 +159,19 @@ def main() -> None:
 
 
 def _print(rounds: list[dict[str, float]]) -> int:
-    sys.stdout.write("medians, and medians of the ratios in each round\n")
+    sys.stdout.write("medians\n")
     for name in rounds[0]:
         seconds = [one[name] for one in rounds]
-        row = (
-            f"{name:{len(PEER)}}{statistics.median(seconds):8.3f} s  (min {min(seconds):6.3f}, max {max(seconds):6.3f})"
-        )
-        of_cold, of_peer = _ratio(rounds, name, COLD), _ratio(rounds, name, PEER)
-        sys.stdout.write(f"{row}   x {of_cold:5.2f} of {COLD}   x {of_peer:5.2f} of the peer\n")
-    ratio = _ratio(rounds, CHANGED, COLD)
-    met = ratio <= TARGET
-    sys.stdout.write(f"{CHANGED}: {ratio:.2f} of {COLD}; at most {TARGET} is {'met' if met else 'missed'}\n")
+        low, high = min(seconds), max(seconds)
+        sys.stdout.write(f"{name:30}{statistics.median(seconds):8.3f} s  (min {low:6.3f}, max {high:6.3f})\n")
+    sys.stdout.write("and of the ratios in each round\n")
+    for name in (CHANGED, CHANGED + OWN):
+        for other in (COLDEST, COLD):
+            other += OWN if name.endswith(OWN) else ""
+            sys.stdout.write(f"{_ratio(rounds, name, other):8.2f}  {name} / {other}\n")
+    sys.stdout.write(f"{_ratio(rounds, CHANGED, PEER):8.2f}  {CHANGED} / {PEER}\n")
+    met = max(_ratio(rounds, CHANGED + OWN, cold + OWN) for cold in (COLDEST, COLD)) <= TARGET
+    sys.stdout.write(f"at most {TARGET} of a cold build, the build alone: {'met' if met else 'missed'}\n")
     return int(not met)
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 from dagferry_builder.frame_cache import FrameCache
 from dagferry_builder.git import Repository
 from dagferry_builder.pack import Packed, pack
-from dagferry_builder.selection import Selection, select
+from dagferry_builder.selecting import select
+from dagferry_builder.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""What a build has to come to, worked out without a line of dagferry: by git's checkout and the kernel.
+"""What a build has to come to, worked out without a line of dagferry: by git's checkout, GitPython and the kernel.
 
 The commit is checked out with every conversion switched off. The kernel follows links, and says which lead nowhere; one
 that leaves the checkout does as well. The bytes of the tar, the lines of the file list and the digest of the tree are
@@ -17,6 +17,8 @@ import subprocess
 import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+from git import Blob, Repo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -71,6 +73,13 @@ def git(*arguments: str, at: Path, said: bytes = b"", codes: Sequence[int] = (0,
     done = subprocess.run(command, cwd=at, env=environment(at), input=said, capture_output=True, check=False)
     assert done.returncode in codes, (command, done)
     return done.stdout
+
+
+def blobs(repository: Path, commit: str) -> dict[str, bytes]:
+    """The bytes of every file of a commit that is no link, by path, as GitPython reads its trees."""
+    with Repo(repository) as opened:
+        items = [item for item in opened.commit(commit).tree.traverse() if isinstance(item, Blob)]
+        return {str(item.path): item.data_stream.read() for item in items if item.mode != Blob.link_mode}
 
 
 class Checkout:

@@ -12,7 +12,8 @@ import zstandard
 from dagferry_builder.frames import MAX_FRAME
 from dagferry_builder.git import Repository
 from dagferry_builder.pack import Packed, pack
-from dagferry_builder.selection import Selection, select
+from dagferry_builder.selecting import select
+from dagferry_builder.selection import Selection
 from dagferry_schemas import plaintar
 from dagferry_schemas.compression import plain_chunks
 from dagferry_schemas.errors import Malformed
@@ -62,7 +63,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 def test_the_plain_bytes_are_the_canonical_tar(clone: Clone) -> None:
     made, stored = packed(clone)
-    tree = made.files.tree
+    tree = made.tree
     canonical = b"".join(plaintar.header(f) + FILES[f.path] + plaintar.padding(f.size) for f in tree.files)
     assert b"".join(plain_chunks(io.BytesIO(stored), "tarball")) == canonical + plaintar.END
     assert {file.path for file in tree.files if file.executable} == {"team0/dag_0.py"}
@@ -74,10 +75,10 @@ def test_the_pins_are_those_of_the_stored_bytes(clone: Clone) -> None:
     assert (pin.sha256, pin.size, pin.plain_size) == (
         digest_of(stored),
         len(stored),
-        plaintar.plain_size(made.files.tree),
+        plaintar.plain_size(made.tree),
     )
-    assert made.content.files.sha256 == digest_of(made.files.stored)
-    assert made.content.tree == made.files.tree.digest
+    assert made.content.files.sha256 == digest_of(made.tree.files.stored)
+    assert made.content.tree == made.tree.digest
 
 
 def test_packing_again_gives_the_same_stored_bytes(clone: Clone) -> None:
@@ -119,6 +120,6 @@ def test_what_was_packed_can_be_checked_byte_by_byte(clone: Clone) -> None:
     from dagferry_schemas import trust
 
     made, stored = packed(clone)
-    check = trust.TarballCheck(made.files, made.content.tarball)
+    check = trust.TarballCheck(trust.check_tree(made.tree, made.content.tree), made.content.tarball)
     check.update(stored)
     unpack.check(check.finish(), io.BytesIO(stored))

@@ -37,15 +37,15 @@ class Planted:
 BUGS: Final = {
     "the x bit of a file is lost": Planted(
         "content",
-        BUILDER + "selection.py",
-        "self.sources.add(Source(path, entry.mode == EXECUTABLE, entry))",
-        "self.sources.add(Source(path, False, entry))",
+        BUILDER + "selecting.py",
+        "listing.add(Source(path[start:], mode == EXECUTABLE, entry))",
+        "listing.add(Source(path[start:], False, entry))",
     ),
     "the x bit of what a link leads to is lost": Planted(
         "content",
-        BUILDER + "selection.py",
-        "self._linked.append(Source(path, entry.mode == EXECUTABLE, entry))",
-        "self._linked.append(Source(path, False, entry))",
+        BUILDER + "selecting.py",
+        "self._take(_placed(path, self._tree.entry(place)), stands, inside)",
+        "self._take(Source(path, False, self._tree.entry(place)), stands, inside)",
     ),
     "an absolute link is one from the top of the commit": Planted(
         "content", BUILDER + "links.py", 'if target.startswith("/"):', 'if target.startswith("//"):'
@@ -57,10 +57,10 @@ BUGS: Final = {
         "                if not place:\n                    continue\n                    raise",
     ),
     "a submodule is dropped in silence": Planted(
-        "content", BUILDER + "selection.py", "self.left_out.append(leaving.LeftOut(path, leaving.SUBMODULE))", "pass"
+        "content", BUILDER + "selecting.py", "self.left_out.append(leaving.LeftOut(path, leaving.SUBMODULE))", "pass"
     ),
     "a pointer beside other faults is not named": Planted(
-        "content", BUILDER + "selection.py", "problems + lfs.find(repository, walk.sources)", "problems"
+        "content", BUILDER + "selecting.py", "problems + lfs.find(repository, walk.sources)", "problems"
     ),
     "names that fold to the same are let through": Planted(
         "content", SCHEMAS + "paths.py", 'else unicodedata.normalize("NFC", name.casefold())', "else name"
@@ -78,26 +78,24 @@ BUGS: Final = {
         "bytes", SCHEMAS + "plaintar.py", "return str(length).encode() + tail", "return str(length - 1).encode() + tail"
     ),
     "a folder's entries are hashed in the order in which they ended": Planted(
-        "bytes", SCHEMAS + "tree.py", "in sorted(self._entries):", "in self._entries:"
+        "bytes", SCHEMAS + "tree.py", "        self.entries.sort()\n", ""
     ),
     "one conversion is not asked for": Planted("attributes", BUILDER + "attributes.py", '"filter", "ident"', '"ident"'),
     "the attributes of a link are those of its own path": Planted(
-        "attributes", BUILDER + "selection.py", "said.get(source.entry.path, ())", "said.get(source.path, ())"
+        "attributes", BUILDER + "selecting.py", "said.get(source.entry.path, ())", "said.get(source.path, ())"
     ),
     "light tags do not count": Planted(
         "versions", BUILDER + "git.py", '"describe", "--tags", "--long"', '"describe", "--long"'
     ),
-    "a slash in a tag is kept": Planted(
-        "versions", BUILDER + "versioning.py", '"-", text)', '"/" if "/" in text else "-", text)'
-    ),
+    "a slash in a tag is kept": Planted("versions", BUILDER + "versioning.py", "[^A-Za-z0-9._+-]", "[^A-Za-z0-9._+/-]"),
     "distance is counted along the first parents": Planted(
         "versions",
-        BUILDER + "git.py",
-        '"rev-list", "--count", commit',
-        '"rev-list", "--first-parent", "--count", commit',
+        BUILDER + "versioning.py",
+        "repository.counting(commit.id))",
+        'repository.counting(commit.id, "--first-parent"))',
     ),
     "a repository is where its working tree is": Planted(
-        "clones", BUILDER + "git.py", "found.working_tree_dir or found.git_dir", 'found.working_tree_dir or "/"'
+        "clones", BUILDER + "git.py", 'top or asker.line("rev-parse", "--absolute-git-dir")', 'top or "/"'
     ),
 }
 

@@ -139,7 +139,7 @@ def test_content_in_another_encoding_is_adopted_after_its_plain_bytes_were_compa
     tree = artifact.version.content.tree
     theirs = zstandard.ZstdCompressor(level=19).compress(plain)
     listed = zstandard.ZstdCompressor(level=19, write_checksum=True).compress(
-        compression.decompress(artifact.packed.files.stored, "list", limit=10**6)
+        compression.decompress(artifact.packed.tree.files.stored, "list", limit=10**6)
     )
     desk.store.create(layout.tarball(BUNDLE, tree), theirs)
     desk.store.create(layout.files(BUNDLE, tree), listed)

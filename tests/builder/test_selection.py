@@ -10,7 +10,8 @@ import pytest
 from dagferry_builder.git import Repository
 from dagferry_builder.objects import EXECUTABLE, Entry
 from dagferry_builder.problems import CannotPack
-from dagferry_builder.selection import Root, Selection, select
+from dagferry_builder.selecting import select
+from dagferry_builder.selection import Root, Selection
 from dagferry_builder.sources import FEW, Source, Sources
 from dagferry_schemas.errors import Usage
 from tests.builder.repositories import Clone
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from dagferry_builder.selection import Selected
+    from dagferry_builder.selecting import Selected
 
 
 def chosen(clone: Clone, selection: Selection) -> Selected:

@@ -22,7 +22,10 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*=")
 def every(group: click.Group, name: str) -> Iterator[tuple[str, click.Command]]:
     """All commands of a program, by what one types."""
     yield name, group
-    for one, command in group.commands.items():
+    context = click.Context(group)
+    for one in group.list_commands(context):
+        command = group.get_command(context, one)
+        assert command is not None, one
         if isinstance(command, click.Group):
             yield from every(command, f"{name} {one}")
         else:
@@ -69,7 +72,7 @@ def objection(words: Sequence[str]) -> str | None:
     command: click.Command = PROGRAMS[words[0]]
     rest = list(words[1:])
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-        found = command.commands.get(rest[0])
+        found = command.get_command(click.Context(command), rest[0])
         if found is None:
             return f"{shlex.join(words)}: there is no command {rest[0]!r}"
         command = found

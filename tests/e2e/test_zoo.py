@@ -119,11 +119,7 @@ def _commands(error: dict[str, str]) -> list[str]:
     return f"{error['message']}\n{error['hint']}".split("`")[1::2]
 
 
-def _known_wrong(name: str) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.xfail(reason=zoo.WRONG[name], raises=AssertionError, strict=True)] if name in zoo.WRONG else []
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=_known_wrong(name)) for name in zoo.ZOO])
+@pytest.mark.parametrize("name", zoo.ZOO)
 def test_every_command_says_the_same(name: str, origin: Origin, zoo_store: str, tmp_path: Path) -> None:
     if name == "repository_of_another_user" and os.getuid() != 0:
         pytest.skip("only root can give a folder away")

@@ -141,10 +141,6 @@ def git(folder: Path, *arguments: str, **env: str) -> str:
 
 
 ZOO: dict[str, Maker] = {}
-WRONG = {
-    "every_path_that_a_clone_without_blobs_lacks": "git ends at the first, and the message names its id alone",
-}
-"""What dagferry does not do as expected, and what it does instead."""
 NAMED = {"DAGFERRY_BUNDLE": BUNDLE}
 """For repositories without a checkout, where no config file says which bundle is meant."""
 
@@ -313,13 +309,7 @@ def _with_config_only(origin: Origin, folder: Path) -> Path:
 
 @state
 def clone_without_blobs_but_its_config_whose_origin_is_gone(origin: Origin, folder: Path) -> State:
-    clone = _with_config_only(origin, folder)
-    return _alone(origin, clone, "missing_blob", str(clone), "partial clone")
-
-
-@state
-def every_path_that_a_clone_without_blobs_lacks(origin: Origin, folder: Path) -> State:
-    return _alone(origin, _with_config_only(origin, folder), "cannot_pack", "a.py", "sub/b.py", "run.sh")
+    return _alone(origin, _with_config_only(origin, folder), "cannot_pack", "4 problem", "a.py", "sub/b.py", "run.sh")
 
 
 @state
@@ -555,7 +545,7 @@ def configuration_in_odd_shapes(origin: Origin, folder: Path) -> State:
 def configuration_that_git_cannot_read(origin: Origin, folder: Path) -> State:
     clone = origin.clone(folder / "clone")
     git(clone, "config", "core.abbrev", "seven")
-    return of(origin, clone, refused=Refusal(2, "unknown_revision", ("core.abbrev", "seven")))
+    return of(origin, clone, refused=Refusal(5, "machine", ("core.abbrev", "seven")))
 
 
 @state

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dagferry_builder import git, problems, selection
+from dagferry_builder import git, problems, selecting, selection
 from dagferry_builder.lint import files
 from dagferry_builder.lint.settings import Settings
 from tests.builder.repositories import Clone
@@ -126,7 +126,7 @@ def test_each_reason_that_packing_has_is_a_finding_at_its_path(tmp_path: Path) -
     (clone.folder / "out").symlink_to("/etc/passwd")
     commit = clone.commit({"dags/etl.py": b"x", "dags/ETL.py": b"x", "big.bin": pointer})
     with pytest.raises(problems.CannotPack) as caught:
-        selection.select(git.Repository(clone.folder), commit, selection.Selection())
+        selecting.select(git.Repository(clone.folder), commit, selection.Selection())
     found = files.from_problems(caught.value.problems)
     assert {(one.rule, one.path) for one in found} == {
         ("cannot-pack", "it's a link"),

@@ -143,7 +143,7 @@ def folder_digest(files: Sequence[tree.TreeFile], line: Callable[[str, bool, int
     entries: dict[str, list[tree.TreeFile]] = {}
     for file in files:
         name, _, below = file.path.partition("/")
-        entries.setdefault(name, []).append(replace(file, path=below))
+        entries.setdefault(name, []).append(file._replace(path=below))
     lines = []
     for name in sorted(entries, key=str.encode):
         inside = entries[name]
@@ -195,9 +195,9 @@ def test_digest_that_depends_on_the_order_of_its_input_is_caught() -> None:
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda file: plaintar.header(replace(file, executable=False)),
+        lambda file: plaintar.header(file._replace(executable=False)),
         lambda file: plaintar.header(file)[:-512] + _with_mtime(plaintar.header(file)[-512:]),
-        lambda file: plaintar.header(replace(file, size=file.size & 0o7777777777)),
+        lambda file: plaintar.header(file._replace(size=file.size & 0o7777777777)),
         lambda file: plaintar.header(file)[-512:],
         lambda file: plaintar.header(file).replace(b"ustar\x0000", b"ustar  \0"),
     ],

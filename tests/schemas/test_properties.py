@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, assume, given, settings
@@ -44,6 +43,31 @@ def contents(draw: st.DrawFn) -> dict[str, tuple[bytes, bool]]:
 
 def tree_from(some: dict[str, tuple[bytes, bool]]) -> tree.Tree:
     return tree.make_tree(golden.tree_file(path, body, executable=x) for path, (body, x) in some.items())
+
+
+_common = st.lists(st.text("aAb", min_size=1, max_size=1), min_size=1, max_size=3).map("/".join)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.one_of(_common, _common, _common, _paths), max_size=5))
+def test_what_looks_common_at_a_glance_is_a_tree(some: list[str]) -> None:
+    assert not (paths.are_common(some) and paths.find_problems(some))
+
+
+def test_what_is_no_tree_does_not_look_common() -> None:
+    for wrong in (
+        ["a", "a"],
+        ["a", "a/b"],
+        ["a/b", "A/c"],
+        ["a", "A"],
+        ["a/b", "A"],
+        ["a\n"],
+        ["a/../b"],
+        [".a"],
+        ["\u00e9"],
+    ):
+        assert not paths.are_common(wrong), wrong
+    assert paths.are_common(["a/b/c", "a/b.py", "d"])
 
 
 @modest
@@ -89,11 +113,11 @@ def test_digest_changes_with_any_single_change(some: dict[str, tuple[bytes, bool
     index = choice.draw(st.integers(0, len(files) - 1))
     file = files[index]
     changes = [
-        replace(file, executable=not file.executable),
-        replace(file, size=file.size + 1),
-        replace(file, sha256=("f" if file.sha256[0] != "f" else "0") + file.sha256[1:]),
-        replace(file, path=file.path + "z"),
-        replace(file, path="z/" + file.path),
+        file._replace(executable=not file.executable),
+        file._replace(size=file.size + 1),
+        file._replace(sha256=("f" if file.sha256[0] != "f" else "0") + file.sha256[1:]),
+        file._replace(path=file.path + "z"),
+        file._replace(path="z/" + file.path),
     ]
     before = tree.tree_digest(files)
     after = [tree.tree_digest([*files[:index], change, *files[index + 1 :]]) for change in changes]

@@ -14,7 +14,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from dagferry_builder import selection
+from dagferry_builder import selecting
 from dagferry_builder.problems import CannotPack
 
 from . import airflow, airflow_findings, airflow_rules, baseline, files, live, policy, python, secrets, suppressions
@@ -97,7 +97,7 @@ def lint(repository: Repository, bundle: Bundle, rev: str, settings: Settings, a
     commit = repository.resolve(rev)
     with _imports(settings, around) as imports:
         try:
-            sources = selection.select(repository, commit, bundle.selection).sources
+            sources = selecting.select(repository, commit, bundle.selection).sources
         except CannotPack as error:
             problems = files.from_problems(error.problems)
             origins = {one.path: bundle.selection.origin(one.path) for one in problems if one.path}
