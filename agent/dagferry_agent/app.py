@@ -10,7 +10,8 @@ In this order, for every request:
 4. Body: at most 4 KiB (413), within 10 s (408), plain JSON by its type (415) and content (400), fields as agreed (422).
 5. ``POST /v1/pull`` asks the service for its next pull, and again after a pause while an older generation than the
    expected one is served. It answers 200 with the pull's reply, or 202 when ``wait_seconds`` are over.
-6. A failed pull: 404 the channel has no record, 409 conflict, 422 refused content, 503 anything that may pass.
+6. A failed pull: 404 the channel has no record, 409 conflict or a release pinned here, 422 refused content, 503
+   anything that may pass.
 
 Readers without a token learn from ``/readyz`` whether and what is served and how stale it is, and of an error no more
 than its code: messages may name paths and hosts. When the agent drains, waiting requests end with 503 ``draining``.
@@ -178,6 +179,8 @@ class Front:
             while True:
                 job = self._service.request()
                 reply = await self._wait_for(job, deadline - loop.time(), gone)
+                if reply is not None and reply.pinned is not None and wanted.expect_generation is not None:
+                    raise _pinned(reply.pinned)
                 if reply is not None and (reply.generation or 0) >= (wanted.expect_generation or 0):
                     return _reply(200, reply.to_dict())
                 if reply is None or not await self._pause(min(pause, deadline - loop.time()), gone):
@@ -242,6 +245,15 @@ class Front:
         success = self._service.last_success
         generation = success.reply.generation if success is not None and success.reply is not None else None
         return _reply(202, {"state": "under_way", "job": job.id, "generation": generation})
+
+
+def _pinned(version: str) -> Refused:
+    return Refused(
+        409,
+        "pinned",
+        f"somebody activated {version} in this pod by hand, and it stays until the channel names another tree",
+        "`dagferry-agent activate --resume` in the pod follows the channel again",
+    )
 
 
 @dataclass

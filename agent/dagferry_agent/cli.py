@@ -11,26 +11,24 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import secrets
-import socket
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from dagferry_schemas import commandline
 from dagferry_schemas.errors import Usage
-from dagferry_schemas.names import NAME, check_name, check_version
-from dagferry_storage.cli_naming import Naming
+from dagferry_schemas.names import check_name, check_version
+from dagferry_storage import disk
 
 from . import tokens
-from .settings import Settings
+from .cli_options import ENVIRONMENT, OUTPUT, SETTINGS, agent_id, following, option, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
     from typing import TypeVar
 
     from dagferry_schemas.endpoint import AgentStatus, PullReply
@@ -38,9 +36,8 @@ if TYPE_CHECKING:
     Command = TypeVar("Command", bound=Callable[..., Any])
 
 PROGRAM: Final = "dagferry-agent"
-ENVIRONMENT: Final = "DAGFERRY_AGENT_"
-_LABEL: Final = re.compile(rf"({NAME.pattern})=({NAME.pattern})")
-_LISTEN: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+):([0-9]{1,5})")
+PATIENCE: Final = 300.0
+"""Seconds for a running agent to do what it was told: a pull may be under way."""
 
 
 def main() -> None:
@@ -55,115 +52,6 @@ def run(arguments: Sequence[str]) -> int:
         arguments,
         default_output=os.environ.get(f"{ENVIRONMENT}OUTPUT") or "text",
     )
-
-
-def _option(name: str, *names: str, **attributes: Any) -> Callable[[Command], Command]:  # noqa: ANN401 (click's own)
-    """One option with its environment variable; the default is shown in the help."""
-    variable = ENVIRONMENT + name.removeprefix("--").replace("-", "_").upper()
-    return click.option(name, *names, envvar=variable, show_envvar=True, **attributes)
-
-
-def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-_OUTPUT = _option(
-    "--output",
-    "-o",
-    type=click.Choice(commandline.OUTPUTS),
-    default="text",
-    show_default=True,
-    help="What stdout gets: text for people, or one JSON document.",
-)
-
-
-def _following(*, required: bool) -> Callable[[Command], Command]:
-    return _options(
-        _option(
-            "--store",
-            cls=Naming,
-            required=required,
-            metavar="URL",
-            help="The object store: file:///dir, a path, s3://…",
-        ),
-        _option("--bundle", cls=Naming, required=required, metavar="NAME", help="The bundle to deliver."),
-        _option("--channel", cls=Naming, required=required, metavar="NAME", help="The channel to follow."),
-    )
-
-
-_SETTINGS = _options(
-    _option(
-        "--root", required=True, type=click.Path(path_type=Path), help="The folder of releases; Airflow reads current."
-    ),
-    _option("--listen", default="127.0.0.1:8470", show_default=True, metavar="HOST:PORT", help="Where serve answers."),
-    _option("--tokens-file", type=click.Path(path_type=Path), help="Who may ask: a JSON array of entries."),
-    _option(
-        "--poll-seconds", type=float, default=15.0, show_default=True, help="Between looks at the store; 0: never."
-    ),
-    _option("--keep-releases", type=click.IntRange(min=1), default=5, show_default=True, help="How many stay on disk."),
-    _option("--grace-hours", type=float, default=6.0, show_default=True, help="How long a replaced release stays."),
-    _option(
-        "--durability",
-        type=click.Choice(["auto", "fsync", "syncfs", "none"]),
-        default="auto",
-        show_default=True,
-        help="How files are flushed to disk; none is for tmpfs.",
-    ),
-    _option("--agent-id", default=None, metavar="NAME", help="This agent's name.  [default: the host name]"),
-    _option("--label", multiple=True, metavar="K=V", help="A label that rollouts may name; repeatable."),
-    _OUTPUT,
-)
-
-
-def _settings(options: dict[str, Any]) -> Settings:
-    """The settings that ``options`` describe. Raises `Usage`."""
-    host, port = _address(options["listen"])
-    tokens_file: Path | None = options["tokens_file"]
-    return Settings(
-        store=options["store"],
-        bundle=check_name("bundle", options["bundle"]),
-        channel=check_name("channel", options["channel"]),
-        root=options["root"].absolute(),
-        agent_id=_agent_id(options),
-        host=host,
-        port=port,
-        tokens_file=tokens_file.absolute() if tokens_file is not None else None,
-        poll_seconds=_amount("--poll-seconds", options["poll_seconds"]),
-        keep_releases=options["keep_releases"],
-        grace_hours=_amount("--grace-hours", options["grace_hours"]),
-        durability=options["durability"],
-        labels=_labels(options["label"]),
-    )
-
-
-def _address(listen: str) -> tuple[str, int]:
-    match = _LISTEN.fullmatch(listen)
-    if match is None or int(match[2]) > 65535:
-        raise Usage(f"--listen {listen!r} is not HOST:PORT", "for example 127.0.0.1:8470, 0.0.0.0:8470 or [::1]:8470")
-    return match[1].strip("[]"), int(match[2])
-
-
-def _amount(option: str, number: float) -> float:
-    if not 0 <= number < 1e9:  # NaN and infinity are neither
-        raise Usage(f"{option} {number} is not a number from 0 on")
-    return number
-
-
-def _labels(labels: tuple[str, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for label in labels:
-        match = _LABEL.fullmatch(label)
-        if match is None:
-            raise Usage(f"--label {label!r} is not K=V", "both are letters, digits, '.', '_' or '-', 63 at the most")
-        if match[1] in found:
-            raise Usage(f"--label {match[1]!r} is given twice")
-        found[match[1]] = match[2]
-    return found
 
 
 def _print_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -187,11 +75,11 @@ def commands() -> None:
 
 
 @commands.command()
-@_following(required=True)
-@_SETTINGS
+@following(required=True)
+@SETTINGS
 def serve(**options: Any) -> int:  # noqa: ANN401 (click's values; `_settings` checks them)
     """Follow the channel and answer requests until a signal ends it (the sidecar)."""
-    settings = _settings(options)
+    settings = settings_of(options)
     _log_to_stderr(logging.INFO)
     try:
         from . import server
@@ -205,12 +93,12 @@ def serve(**options: Any) -> int:  # noqa: ANN401 (click's values; `_settings` c
 
 
 @commands.command()
-@_option("--version", metavar="VERSION", help="Bring this version, whatever the channel says.")
-@_following(required=True)
-@_SETTINGS
+@option("--version", metavar="VERSION", help="Bring this version, whatever the channel says.")
+@following(required=True)
+@SETTINGS
 def pull(version: str | None, **options: Any) -> None:  # noqa: ANN401
     """Pull once, then exit (the init container)."""
-    settings = _settings(options)
+    settings = settings_of(options)
     wanted = check_version(version) if version else None
     _log_to_stderr(logging.WARNING)
     from dagferry_storage.cli_progress import shown
@@ -224,8 +112,42 @@ def pull(version: str | None, **options: Any) -> None:  # noqa: ANN401
 
 
 @commands.command()
-@_following(required=False)
-@_SETTINGS
+@click.argument("version", required=False)
+@option("--resume", is_flag=True, help="Follow the channel again.")
+@SETTINGS
+def activate(version: str | None, resume: bool, **options: Any) -> None:  # noqa: ANN401
+    """Make a release that is on this disk live, with no store, until the channel moves."""
+    if resume == (version is not None):
+        raise Usage("name a version, or give --resume", "`dagferry-agent status` lists what is on this disk")
+    _log_to_stderr(logging.WARNING)
+    reply = _activate(options["root"].absolute(), check_version(version) if version else None, options)
+    commandline.emit(reply.to_dict(), options["output"], _activated_text(reply))
+
+
+def _activate(folder: Path, version: str | None, options: dict[str, Any]) -> PullReply:
+    """Through the agent that runs in ``folder``; without one, here."""
+    from dagferry_schemas.endpoint import PullReply
+
+    from . import control, state
+    from .delivery import open_delivery
+
+    with disk.doing(f"reading {folder}"):
+        memory = state.find(folder)
+        if memory is None:
+            raise Usage(f"no agent has worked in {folder} yet", "look at --root, or run `dagferry-agent pull` first")
+        question = {"do": "resume"} if version is None else {"do": "activate", "version": version}
+        answer = control.ask(folder, question, PATIENCE)
+    if answer is not None:
+        return PullReply.from_bytes(json.dumps(answer).encode())
+    # Opening a store touches nothing, and none is asked here.
+    here = {**options, "store": str(folder), "bundle": memory.bundle, "channel": memory.channel}
+    delivery = open_delivery(settings_of(here))
+    return delivery.resume() if version is None else delivery.activate(version)
+
+
+@commands.command()
+@following(required=False)
+@SETTINGS
 def status(**options: Any) -> None:  # noqa: ANN401
     """Say what is live here, from the disk alone; only --root is needed."""
     _log_to_stderr(logging.WARNING)
@@ -234,10 +156,9 @@ def status(**options: Any) -> None:  # noqa: ANN401
 
 
 def _look(folder: Path, options: dict[str, Any]) -> AgentStatus:
-    from dagferry_storage import disk
-
     from . import sight, state
-    from .releases import Root, find_drift
+    from .drift import find_drift
+    from .root import Root
 
     root = Root(folder)
     with disk.doing(f"reading {folder}"):
@@ -251,11 +172,7 @@ def _look(folder: Path, options: dict[str, Any]) -> AgentStatus:
         seen = sight.look(root, memory)
         release = root.find(seen.live) if seen.live else None
         drift = find_drift(release) if release else ()
-    return seen.status(_agent_id(options), drift=drift)
-
-
-def _agent_id(options: dict[str, Any]) -> str:
-    return check_name("agent", options["agent_id"] or socket.gethostname())
+    return seen.status(agent_id(options), drift=drift)
 
 
 @commands.group("tokens", no_args_is_help=False)
@@ -264,13 +181,19 @@ def tokens_commands() -> None:
 
 
 @tokens_commands.command("generate")
-@_option("--id", "name", default=None, metavar="NAME", help="The entry's name.  [default: a random one]")
-@_option("--scope", "scopes", multiple=True, metavar="SCOPE", help="pull, status or pull:BUNDLE/CHANNEL; repeatable.")
-@_OUTPUT
+@option("--id", "name", default=None, metavar="NAME", help="The entry's name.  [default: a random one]")
+@option("--scope", "scopes", multiple=True, metavar="SCOPE", help="pull, status or pull:BUNDLE/CHANNEL; repeatable.")
+@OUTPUT
 def generate(name: str | None, scopes: tuple[str, ...], output: str) -> None:
     """Make a token, and the entry for the tokens file, which does not hold the token."""
     token, entry = tokens.new_token(name or f"token-{secrets.token_hex(4)}", scopes, secrets.token_bytes(32))
     commandline.emit({"token": token, "entry": entry}, output, _token_text(token, entry))
+
+
+def _activated_text(reply: PullReply) -> str:
+    if reply.pinned:
+        return f"{reply.version} is live, and pinned here until the channel moves"
+    return f"{_release(reply.version, reply.generation)} is live until the next pull, which follows the channel again"
 
 
 def _pull_text(reply: PullReply) -> str:

@@ -1,48 +1,53 @@
-"""One pull: read the head, decide, fetch, stage, activate, remember, tidy up.
+"""One pull: read the head, decide, have the release, activate, remember, tidy up. And what is done here by hand.
 
 The order of an activation is what makes it safe: stage, verify, flush, rename into ``releases``, flush, write the
 floor, switch the link, flush. Whatever dies in between, the link leads to the old release or to the new one, whole; the
 same generation is a no-op only if the link already leads to its release, otherwise the switch is finished.
 
 A failure of any kind leaves the live release as it is: nothing that is live is removed before its verified successor.
+
+An agent that stands by beside another one of the same root changes nothing: its pulls say what the disk says.
+
+A release that was activated here by hand stays live until the channel names another tree than it did then.
 """
 
 from __future__ import annotations
 
 import logging
-import tempfile
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from dagferry_schemas import layout, trust
 from dagferry_schemas.endpoint import PullReply
-from dagferry_schemas.errors import DagferryError
+from dagferry_schemas.errors import Corrupt, DagferryError, DeliveryFailed, Unknown
 from dagferry_schemas.names import check_version, short_tree
 from dagferry_storage import disk, fetch, published
 from dagferry_storage.metered import MeteredStore
 from dagferry_storage.stores import open_store
 
+from . import locking, retention, room
 from . import state as memory
-from .releases import Release, Root, find_drift
+from .by_hand import find_here
+from .drift import find_drift, find_drift_at
+from .providing import Provider
+from .root import Root
 from .sight import Seen, look
-from .staging import mend, renew, stage
+from .staging import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection
 
     from dagferry_schemas.endpoint import AgentStatus
     from dagferry_schemas.pins import Content
-    from dagferry_schemas.trust import Floor, TrustedRecord, VerifiedTarball, VerifiedTree
+    from dagferry_schemas.trust import Floor, TrustedRecord
     from dagferry_storage.store import Store
 
+    from .providing import Shown
     from .settings import Settings
     from .state import State
-
-    Shown = Callable[[Store, str, int], Store]
 
 log = logging.getLogger(__name__)
 
@@ -56,34 +61,64 @@ class Delivery:
     """Brings what a channel says onto one root. Safe to call from several threads; other agents are held off by a lock.
 
     ``clock`` gives the present in seconds since 1970. ``shown`` is put around the store for a tarball's download, and
-    is told what that is and how many bytes it has.
+    is told what that is and how many bytes it has. It leads, unless it is told to stand by.
     """
 
     def __init__(
         self, settings: Settings, store: Store, root: Root, clock: Callable[[], float], *, shown: Shown | None = None
     ) -> None:
         self.settings = settings
+        self.root = root
         self._store = store
         self._clock = clock
-        self._root = root
-        self._shown = shown
+        self._provider = Provider(settings, root, shown)
         self._durable = settings.durability != "none"
         self._pulling = threading.Lock()
+        self._leads = True
+        self._turn: int | None = None
+        """The lock of the active agent, held as long as the process lives."""
         self._seen: tuple[TrustedRecord, str] | None = None  # the last accepted head, and its token
         self._verified: str | None = None  # the release that this process has verified, by its folder's name
         self._drift: tuple[str, ...] = ()
         self._last_check: str | None = None
         self._last_error: dict[str, str] | None = None
+        self._budget: tuple[list[str], room.Budget] | None = None  # of the releases that there were
 
     def prepare(self) -> None:
         """Clean up what a crash left, and verify the live release. Raises `MachineFault` if the root is unusable."""
-        self._root.prepare()
+        self.root.prepare()
+        self.root.clean()
         self.verify()
 
+    def claim(self) -> bool:
+        """Follow the channel for life, if no other agent of this root does; else stand by. Raises `MachineFault`."""
+        with disk.doing(f"locking {self.root.active}"):
+            self._turn = locking.try_take(self.root.active)
+        self._leads = self._turn is not None
+        return self._leads
+
+    def await_turn(self) -> None:
+        """Return when the active agent has ended, and this one may take over. Raises `MachineFault`."""
+        self._turn = locking.take(self.root.active)
+
+    def take_over(self) -> None:
+        """Follow the channel from the next pull on. Raises `MachineFault`."""
+        with self._pulling:
+            self.root.clean()
+            self._leads, self._seen = True, None
+            self._verify()
+
     def verify(self) -> tuple[str, ...]:
-        """The paths at which the live release is not what it must be; what `status` shows from now on."""
-        live = self._root.live()
-        release = self._root.find(live) if live else None
+        """The paths at which the live release is not what it must be; what `status` shows from now on.
+
+        Every byte is read. Raises `MachineFault`.
+        """
+        with self._pulling:
+            return self._verify()
+
+    def _verify(self) -> tuple[str, ...]:
+        live = self.root.live()
+        release = self.root.find(live) if live else None
         self._verified, self._drift = None, ()
         if release is not None and live is not None:
             self._drift = find_drift(release)
@@ -94,18 +129,60 @@ class Delivery:
             log.error("the live release %s differs from its file list: %s", live, ", ".join(self._drift[:10]))
         return self._drift
 
+    def look_at(self, paths: Collection[str]) -> bool:
+        """Verify ``paths`` of the live release, at which something was written; whether it differs now.
+
+        An empty path stands for all of it. What differs is in `status` from now on. Raises `MachineFault`.
+        """
+        with self._pulling:
+            live = self.root.live()
+            release = self.root.find(live) if live else None
+            if release is None:
+                return False
+            before = set(self._drift)
+            found = find_drift(release) if "" in paths else find_drift_at(release, {*paths, *before})
+            self._drift = tuple(found)
+            if set(found) - before:
+                log.error("the live release %s was edited: %s", live, ", ".join(self._drift[:10]))
+            elif before and not found:
+                log.info("the live release %s is what it must be again", live)
+            return bool(found)
+
+    def heal(self) -> None:
+        """Let the next pull put back what differs from the live release's file list."""
+        self._verified = None
+
     def ready(self) -> bool:
-        """Whether a verified release is live."""
-        return self._verified is not None and self._verified == self._root.live()
+        """Whether a verified release is live. Raises `MachineFault`."""
+        live = self.root.live()
+        if not self._leads and live is not None and live != self._verified:
+            self.verify()  # another agent has switched, and whoever asks here is not to wait for the next look
+        return self._verified is not None and self._verified == live
 
     def pull(self) -> PullReply:
         """Bring what the channel says onto this disk. Raises `BadData`, `DeliveryFailed`; then nothing has changed."""
-        return self._recorded(self._pull_channel)
+        return self._recorded(self._pull_channel if self._leads else self._observe)
 
     def pull_version(self, version: str) -> PullReply:
         """Make one published version (or commit) live, whatever the channel says. Raises as `pull`."""
         check_version(version)
         return self._recorded(lambda meter: self._pull_version(version, meter))
+
+    def activate(self, text: str) -> PullReply:
+        """Make a release that is on this disk live, and keep it until the channel moves; no store is asked.
+
+        Raises `Unknown`, `Conflict`, `Corrupt` if that release is damaged, `MachineFault`.
+        """
+        return self._by_hand(lambda: self._activate(text))
+
+    def resume(self) -> PullReply:
+        """Follow the channel again from the next pull on; the reply says what is live until then. Raises `Unknown`."""
+        return self._by_hand(self._resume)
+
+    def _by_hand(self, work: Callable[[], PullReply]) -> PullReply:
+        began = time.monotonic()
+        with self._pulling, self.root.lock():
+            return replace(work(), seconds=round(time.monotonic() - began, 6))
 
     def _recorded(self, work: Callable[[MeteredStore], PullReply]) -> PullReply:
         """Do one pull at a time, and remember how it went."""
@@ -128,18 +205,20 @@ class Delivery:
             )
 
     def _pull_channel(self, meter: MeteredStore) -> PullReply:
-        with self._root.lock():
+        with self.root.lock():
             state = self._state()
             trusted = self._read_head(meter, state.floor)
             record = trusted.record
-            live = record.live
-            return self._serve(meter, state, live.content, live.version, record.generation, trusted.floor)
+            heard = state.heard(record.live.content.tree, trusted.floor)
+            if heard.pin is not None:
+                return self._keep_pinned(state, heard)
+            return self._serve(meter, state, heard, record.live.content, record.live.version, record.generation)
 
     def _pull_version(self, name: str, meter: MeteredStore) -> PullReply:
-        with self._root.lock():
+        with self.root.lock():
             state = self._state()
             version = published.resolve(meter, self.settings.bundle, name).version
-            return self._serve(meter, state, version.content, version.version, None, state.floor)
+            return self._serve(meter, state, state, version.content, version.version, None)
 
     def _read_head(self, meter: MeteredStore, floor: Floor | None) -> TrustedRecord:
         bundle, channel = self.settings.bundle, self.settings.channel
@@ -155,33 +234,81 @@ class Delivery:
         self._seen = (trusted, token)
         return trusted
 
+    def _observe(self, _meter: MeteredStore) -> PullReply:
+        """What the disk says that another agent writes; a release that it made live is verified here, too."""
+        live = self.root.live()
+        if live is not None and live != self._verified:
+            self._verify()
+        reply = self._unchanged(self._state())
+        if self._verified != live:
+            raise Corrupt(f"the live release {live} is not what it must be", "the agent that is active mends it")
+        return reply
+
+    def _activate(self, text: str) -> PullReply:
+        state = self._state()
+        wanted = find_here(state, self.root.names(), text)
+        release = self.root.find(short_tree(wanted.tree))
+        wrong = find_drift(release) if release is not None else ("its file list",)
+        if release is None or wrong:
+            raise Corrupt(
+                f"the release of {wanted.version} on this disk is damaged at {', '.join(wrong[:5])}",
+                "nothing was changed: activate another one; `status` lists what is here",
+            )
+        live = self.root.live()
+        stamp = self._stamp(state)
+        before = self.root.find(live) if live else None
+        work = Work() if live == release.folder.name else self._provider.awaken(release, before, stamp)
+        pinned = replace(state, pin=memory.Pin(wanted.version, wanted.tree, state.channel_tree))
+        return self._switch(state, pinned, wanted.tree, wanted.version, None, work, stamp)
+
+    def _keep_pinned(self, state: State, heard: State) -> PullReply:
+        """What is pinned stays live; a switch to it that was not finished is."""
+        assert heard.pin is not None
+        short = short_tree(heard.pin.tree)
+        release = self.root.find(short)
+        if self.root.live() == short or release is None or find_drift(release):
+            if heard != state:
+                self._save(heard)
+            return self._unchanged(heard)
+        return self._switch(state, heard, heard.pin.tree, heard.pin.version, None, Work(), self._stamp(state))
+
+    def _resume(self) -> PullReply:
+        state = self._state()
+        if state.pin is None:
+            raise Unknown("nothing is pinned here", "`activate VERSION` pins a release", code="not_pinned")
+        resumed = replace(state, pin=None)
+        self._save(resumed)
+        return self._unchanged(resumed)
+
     def _serve(
-        self,
-        meter: MeteredStore,
-        state: State,
-        content: Content,
-        version: str,
-        generation: int | None,
-        floor: Floor | None,
+        self, meter: MeteredStore, state: State, heard: State, content: Content, version: str, generation: int | None
     ) -> PullReply:
         """Make ``content`` live, if it is not; the reply's costs are filled in by the caller."""
         short = short_tree(content.tree)
-        live = self._root.live()
-        before = state.last_of(live) if live else None
-        written = linked = 0
-        stamp = max(int(self._clock() * 1000), state.stamp + 1)
+        live = self.root.live()
+        stamp = self._stamp(state)
+        work = Work()
         if live != short:
-            written, linked = self._provide(meter, content, live, stamp)
+            work = self._provider.provide(meter, content, live, stamp)
         elif self._verified != short:
-            written, linked = self._mend(meter, content, stamp)
-        remembered = state.served(content.tree, version, generation, self._now())
-        switched = live != short or written > 0
-        remembered = replace(remembered, floor=floor, stamp=stamp if switched else state.stamp)
-        with disk.doing(f"activating {version} in {self._root.path}"):
-            if remembered != state:
-                memory.save(self._root.path, remembered, durable=self._durable)
-            if live != short:
-                self._root.switch(short, durable=self._durable)
+            work = self._provider.mend(meter, content, stamp)
+        return self._switch(state, heard, content.tree, version, generation, work, stamp)
+
+    def _switch(
+        self, state: State, heard: State, tree: str, version: str, generation: int | None, work: Work, stamp: int
+    ) -> PullReply:
+        """Make the release of ``tree``, which is on the disk and verified, live, and remember that first."""
+        short = short_tree(tree)
+        live = self.root.live()
+        before = state.last_of(live) if live else None
+        switched = live != short or work.written > 0
+        remembered = heard.served(tree, version, generation, self._now())
+        remembered = replace(remembered, stamp=stamp if switched else state.stamp)
+        if remembered != state:
+            self._save(remembered)
+        if live != short:
+            with disk.doing(f"activating {version} in {self.root.path}"):
+                self.root.switch(short, durable=self._durable)
         self._verified, self._drift = short, ()
         self._tidy(remembered, short)
         return PullReply(
@@ -189,109 +316,76 @@ class Delivery:
             channel=self.settings.channel if generation is not None else None,
             generation=generation,
             version=version,
-            tree=content.tree,
+            tree=tree,
             previous=before.version if before else None,
             changed=switched,
-            files_written=written,
-            files_linked=linked,
+            files_written=work.written,
+            files_linked=work.linked,
             bytes_fetched=0,
             requests=0,
             seconds=0.0,
+            files_copied=work.copied,
+            pinned=remembered.pin.version if remembered.pin else None,
         )
 
-    def _provide(self, meter: MeteredStore, content: Content, live: str | None, stamp: int) -> tuple[int, int]:
-        """Have the release of ``content`` on this disk, verified; (files written, files linked)."""
-        before = self._root.find(live) if live else None
-        kept = self._root.find(short_tree(content.tree))
-        if kept is not None and kept.tree.digest == content.tree and not find_drift(kept):
-            return renew(self._root, kept, before, stamp=stamp, durability=self.settings.durability), 0
-        return self._fetch(meter, content, before, stamp)
-
-    def _mend(self, meter: MeteredStore, content: Content, stamp: int) -> tuple[int, int]:
-        """Verify the live release, and put back what is not as it must be; (files written, files linked)."""
-        folder = self._root.releases / short_tree(content.tree)
-        if not folder.is_dir():  # somebody removed it: the link leads nowhere
-            return self._fetch(meter, content, None, stamp)
-        release, tree = self._root.find(folder.name), None
-        if release is None or release.tree.digest != content.tree:
-            tree = fetch.files(meter, self.settings.bundle, content)
-            release = Release(folder, tree.tree, None)
-            with disk.doing(f"writing to {self._root.path}"):
-                self._root.write_list(tree.tree, durable=self._durable)
-        wrong = find_drift(release)
-        if not wrong:
-            return 0, 0
-        log.warning("mending the live release %s: %s", folder.name, ", ".join(wrong[:10]))
-        tree = tree or fetch.files(meter, self.settings.bundle, content)
-        with self._spooled(meter, content, tree) as (tarball, spool):
-            durability = self.settings.durability
-            return mend(self._root, release, wrong, tarball, spool, stamp=stamp, durability=durability), 0
-
-    def _fetch(self, meter: MeteredStore, content: Content, before: Release | None, stamp: int) -> tuple[int, int]:
-        tree = fetch.files(meter, self.settings.bundle, content)
-        with self._spooled(meter, content, tree) as (tarball, spool):
-            _, written, linked = stage(
-                self._root, tarball, spool, before, stamp=stamp, durability=self.settings.durability
-            )
-        return written, linked
-
-    @contextmanager
-    def _spooled(
-        self, meter: MeteredStore, content: Content, tree: VerifiedTree
-    ) -> Iterator[tuple[VerifiedTarball, BinaryIO]]:
-        """The verified tarball, and the file that holds it until the end of the block."""
-        with disk.doing(f"fetching into {self._root.staging}"), tempfile.TemporaryFile(dir=self._root.staging) as spool:
-            bundle = self.settings.bundle
-            store = self._shown(meter, bundle, content.tarball.size) if self._shown else meter
-            tarball = fetch.tarball(store, bundle, tree, content, spool)
-            spool.seek(0)
-            yield tarball, spool
+    def _unchanged(self, state: State) -> PullReply:
+        """What is live, and was. Raises `DeliveryFailed` if nothing is."""
+        live = self.root.live()
+        served = state.last_of(live) if live else None
+        if served is None:
+            raise DeliveryFailed("nothing is live here yet", "the active agent of this root delivers", code="not_yet")
+        return PullReply(
+            bundle=self.settings.bundle,
+            channel=self.settings.channel if served.generation is not None else None,
+            generation=served.generation,
+            version=served.version,
+            tree=served.tree,
+            previous=served.version,
+            changed=False,
+            files_written=0,
+            files_linked=0,
+            bytes_fetched=0,
+            requests=0,
+            seconds=0.0,
+            pinned=state.pin.version if state.pin else None,
+        )
 
     def _tidy(self, state: State, live: str) -> None:
-        """Remove releases beyond what is kept; a failure is said and costs nothing else."""
-        for short in expired(
-            self._root.names(),
-            state,
-            live,
-            keep=self.settings.keep_releases,
-            before=self._now(-timedelta(hours=self.settings.grace_hours)),
-        ):
-            try:
-                self._root.remove(short)
-                log.info("removed the release %s", short)
-            except OSError as error:
-                log.warning("the release %s was not removed: %s", short, error)
+        keep, before = self.settings.keep_releases, self._now(-timedelta(hours=self.settings.grace_hours))
+        names = retention.expired(self.root.names(), state, live, keep=keep, before=before)
+        retention.tidy(self.root, names)
 
     def status(self) -> AgentStatus:
         """What is live, from the disk, and how the last pull went. Never raises for a foreseen failure."""
         settings = self.settings
         try:
-            seen, error = look(self._root, self._state()), self._last_error
+            seen, error = look(self.root, self._state()), self._last_error
+            budget = self._measured(list(seen.names))
         except DagferryError as found:
-            seen = Seen(None, (), memory.State(settings.bundle, settings.channel))
+            seen, budget = Seen(None, (), memory.State(settings.bundle, settings.channel)), None
             error = {"code": found.code, "message": found.message}
-        return seen.status(settings.agent_id, drift=self._drift, last_check=self._last_check, last_error=error)
+        status = seen.status(settings.agent_id, drift=self._drift, last_check=self._last_check, last_error=error)
+        return replace(status, role="active" if self._leads else "standby", disk=budget.to_dict() if budget else None)
+
+    def _measured(self, names: list[str]) -> room.Budget:
+        """What the releases take, counted when there are others than at the last time, and what is left now."""
+        with disk.doing(f"measuring {self.root.path}"):
+            free = room.Free.at(self.root.path)
+            if self._budget is None or self._budget[0] != names:
+                self._budget = (names, room.measure(self.root.releases, free))
+            return replace(self._budget[1], free_bytes=free.size, free_inodes=free.inodes)
+
+    def _stamp(self, state: State) -> int:
+        return max(int(self._clock() * 1000), state.stamp + 1)
+
+    def _save(self, state: State) -> None:
+        with disk.doing(f"writing {self.root.path / memory.FILE}"):
+            memory.save(self.root.path, state, durable=self._durable)
 
     def _state(self) -> State:
-        with disk.doing(f"reading {self._root.path / memory.FILE}"):
-            return memory.load(self._root.path, self.settings.bundle, self.settings.channel)
+        with disk.doing(f"reading {self.root.path / memory.FILE}"):
+            return memory.load(self.root.path, self.settings.bundle, self.settings.channel)
 
     def _now(self, shift: timedelta = timedelta()) -> str:
         moment = datetime.fromtimestamp(self._clock(), timezone.utc) + shift
         return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def expired(names: list[str], state: State, live: str, *, keep: int, before: str) -> list[str]:
-    """The release folders that may go: not live, not the one before, not among the newest ``keep``, and retired by
-    ``before`` (RFC 3339). A folder that the history does not know was left by somebody else and may go as well.
-    """
-    previous = state.before(live)
-    retired = {name: (entry.retired or "") if (entry := state.last_of(name)) else "" for name in names}
-    dormant = sorted((name for name in names if name != live), key=lambda name: retired[name], reverse=True)
-    return [
-        name
-        for place, name in enumerate(dormant)
-        if place >= keep - 1
-        and retired[name] <= before
-        and not (previous is not None and previous.tree.startswith(f"sha256:{name}"))
-    ]

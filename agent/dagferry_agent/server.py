@@ -6,7 +6,9 @@
    bounded by `app`. hypercorn switches to HTTP/2 for clients that begin with it and cannot be told otherwise, so that
    no stream is granted there, and `app` refuses what comes through an upgrade.
 3. Tokens that are missing or unusable keep requests out, not the polling: the agent starts all the same and says so.
-4. SIGTERM and ^C: no new pull begins, waiting requests get 503, the running pull may end; after 4.2 s the process ends
+4. One agent of a root is active; others answer requests from what is on the disk, and take over when it ends. The
+   active one has a socket in the root, for those who activate a release by hand (`control`).
+5. SIGTERM and ^C: no new pull begins, waiting requests get 503, the running pull may end; after 4.2 s the process ends
    whatever still runs, because every step of a pull may be cut off. A second signal ends it at once. Exit code 0 after
    SIGTERM, 130 after ^C.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import logging
 import os
 import random
@@ -22,6 +25,7 @@ import signal
 import socket
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from hypercorn.asyncio import serve as serve_app
@@ -31,11 +35,14 @@ from dagferry_schemas.commandline import Terminated
 from dagferry_schemas.endpoint import MAX_WAIT
 from dagferry_schemas.errors import EXIT_DONE, EXIT_INTERRUPTED, MachineFault, Usage
 
+from . import control
 from .app import create_app
 from .service import PullService
 from .tokens import NoTokens, TokensFile
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hypercorn.typing import ASGIFramework
 
     from .service import Delivery
@@ -97,18 +104,21 @@ class _Serving:
         self._listener = listener
         self._service = PullService(delivery, clock=time.monotonic, rng=random.Random(os.urandom(16)))
         self._tokens = TokensFile(delivery.settings.tokens_file)
+        self._control = control.Control(delivery.settings.root, self._obey)
         self._draining = asyncio.Event()
         self._ended_at = 0.0
         self._exit_code = EXIT_DONE
 
     async def run(self) -> int:
-        """Serve until a signal comes, then end in time (rule 4)."""
+        """Serve until a signal comes, then end in time (rule 5)."""
         loop = asyncio.get_running_loop()
         for number, code in ((signal.SIGTERM, EXIT_DONE), (signal.SIGINT, EXIT_INTERRUPTED)):
             loop.add_signal_handler(number, self._end, number, code)
         loop.set_exception_handler(self._unexpected)
         self._check_tokens()
+        active = self._delivery.claim()
         self._service.start()
+        following = loop.create_task(self._follow(active=active))
         app = create_app(
             service=self._service,
             delivery=self._delivery,
@@ -121,12 +131,46 @@ class _Serving:
         await serve_app(
             cast("ASGIFramework", app), _config(self._listener), shutdown_trigger=self._draining.wait, mode="asgi"
         )
+        following.cancel()
+        await self._control.stop()
         await self._answer_latecomers()
         left = max(0.0, self._ended_at + WORKER_SECONDS - time.monotonic())
         if not await asyncio.to_thread(self._service.stop, left):
             _log.warning("the running pull was cut off; the release that was live stays live")
         _log.info("ended")
         return self._exit_code
+
+    async def _follow(self, *, active: bool) -> None:
+        """Take over when it is this agent's turn, and answer in the pod from then on (rule 4)."""
+        if not active:
+            _log.info("another agent is active in %s: standing by", self._delivery.settings.root)
+            await self._turn()
+            _log.info("the active agent has ended: taking over")
+            await asyncio.to_thread(self._delivery.take_over)
+            self._service.request()
+        await self._control.start()
+
+    async def _turn(self) -> None:
+        loop, come = asyncio.get_running_loop(), asyncio.Event()
+
+        def wait() -> None:
+            self._delivery.await_turn()
+            with suppress(RuntimeError):  # the loop has ended meanwhile, and this process is about to
+                loop.call_soon_threadsafe(come.set)
+
+        threading.Thread(target=wait, name="turn", daemon=True).start()
+        await come.wait()
+
+    async def _obey(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What is asked for through the socket in the root."""
+        done, version = control.read_question(question)
+        delivery = self._delivery
+        action = delivery.resume if version is None else functools.partial(delivery.activate, version)
+        reply = await asyncio.wrap_future(self._service.perform(action).done)
+        _log.info("%s by hand: %s is live", done, reply.version)
+        if version is None:
+            self._service.request()
+        return reply.to_dict()
 
     def _check_tokens(self) -> None:
         try:

@@ -5,7 +5,8 @@
    before the promotion that the request is about. All requests that come meanwhile share that next one.
 3. Between pulls: ``poll_seconds``, give or take a fifth, so that the pods of a fleet spread out. After failures the
    pause doubles up to five minutes. A request is never delayed by it, and starts it anew. 0 seconds: no polling.
-4. Whatever a pull raises ends up in its job and in the log; the thread goes on. One line per outcome: a failure that
+4. What somebody in the pod asks for by hand is done in the same thread, before the next pull.
+5. Whatever a pull raises ends up in its job and in the log; the thread goes on. One line per outcome: a failure that
    may pass is a warning, refused content an error, a bug an error with its traceback.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
@@ -54,6 +56,26 @@ class Delivery(Protocol):
 
     def pull_version(self, version: str) -> PullReply:
         """Bring one version onto the disk, whatever the channel says. Raises `DagferryError`."""
+        ...
+
+    def claim(self) -> bool:
+        """Once, after `prepare`: follow the channel if no other agent of this root does, or stand by."""
+        ...
+
+    def await_turn(self) -> None:
+        """After `claim` was in vain: wait until this agent may take over, however long that takes."""
+        ...
+
+    def take_over(self) -> None:
+        """After `await_turn`: follow the channel from the next pull on. Raises `DagferryError`."""
+        ...
+
+    def activate(self, text: str) -> PullReply:
+        """Make a release that is on the disk live, until the channel moves. Raises `DagferryError`."""
+        ...
+
+    def resume(self) -> PullReply:
+        """Follow the channel again from the next pull on. Raises `DagferryError`."""
         ...
 
     def status(self) -> AgentStatus:
@@ -105,6 +127,7 @@ class PullService:
         self._rng = rng
         self._changed = threading.Condition()
         self._queued: Job | None = None
+        self._orders: deque[tuple[Job, Callable[[], PullReply]]] = deque()
         self._failures = 0
         self._stopping = False
         self._last: Outcome | None = None
@@ -143,40 +166,56 @@ class PullService:
             self._changed.notify_all()
             return self._queued
 
+    def perform(self, action: Callable[[], PullReply]) -> Job:
+        """Do something else in the same thread, before the next pull (rule 4). Raises `Draining` after `stop`."""
+        with self._changed:
+            if self._stopping:
+                raise Draining("the agent is ending and begins nothing new", "ask again in a few seconds")
+            job = self._new_job()
+            self._orders.append((job, action))
+            self._changed.notify_all()
+            return job
+
     def stop(self, deadline_seconds: float) -> bool:
         """Begin no new pull, and wait for the running one so many seconds; whether the thread has ended."""
         with self._changed:
             self._stopping = True
-            dropped, self._queued = self._queued, None
+            dropped = [job for job, _ in self._orders] + ([self._queued] if self._queued is not None else [])
+            self._queued = None
+            self._orders.clear()
             self._changed.notify_all()
-        if dropped is not None:
-            dropped.done.set_exception(Draining("the agent ended before this pull began"))
+        for job in dropped:
+            job.done.set_exception(Draining("the agent ended before this pull began"))
         if self._worker.ident is not None:
             self._worker.join(deadline_seconds)
         return not self._worker.is_alive()
 
     def _work(self) -> None:
-        while (job := self._next()) is not None:
-            outcome = self._attempt()
-            self._remember(outcome)
+        while (turn := self._next()) is not None:
+            job, action = turn
+            outcome = self._attempt(action)
+            if action == self._delivery.pull:
+                self._remember(outcome)
             if outcome.reply is not None:
                 job.done.set_result(outcome.reply)
             else:
                 job.done.set_exception(outcome.error)
 
-    def _next(self) -> Job | None:
-        """The next job, once there is one or a poll is due; None to end."""
+    def _next(self) -> tuple[Job, Callable[[], PullReply]] | None:
+        """The next job and what it is, once there is one or a poll is due; None to end."""
         with self._changed:
             pause = pause_before_poll(self._poll_seconds, self._failures, self._rng.random())
-            self._changed.wait_for(lambda: self._stopping or self._queued is not None, pause)
+            self._changed.wait_for(lambda: self._stopping or self._orders or self._queued is not None, pause)
             if self._stopping:
                 return None
+            if self._orders:
+                return self._orders.popleft()
             job, self._queued = self._queued or self._new_job(), None
-            return job
+            return job, self._delivery.pull
 
-    def _attempt(self) -> Outcome:
+    def _attempt(self, action: Callable[[], PullReply]) -> Outcome:
         try:
-            reply = self._delivery.pull()
+            reply = action()
         except DagferryError as error:
             _log_failure(error)
             return Outcome(self._clock(), error=error)

@@ -28,4 +28,5 @@ class Settings:
     keep_releases: int = 5
     grace_hours: float = 6.0
     durability: Durability = "auto"
+    heal: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)

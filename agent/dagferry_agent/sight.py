@@ -9,7 +9,7 @@ from dagferry_schemas.commandline import plain
 from dagferry_schemas.endpoint import AgentStatus
 
 if TYPE_CHECKING:
-    from .releases import Root
+    from .root import Root
     from .state import State
 
 SHOWN_DRIFT: Final = 1000
@@ -45,7 +45,7 @@ class Seen:
             tree=now.tree if now else None,
             since=now.activated if now else None,
             previous=before.version if before else None,
-            pinned=None,
+            pinned=state.pin.version if state.pin else None,
             verifying=False,
             last_check=last_check,
             last_error=last_error,

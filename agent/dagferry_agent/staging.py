@@ -1,7 +1,8 @@
 """Making a release: unchanged files linked to the release before, changed ones written, times and modes set, flushed.
 
 * A link is kept only if the linked inode has the inode number, size and mtime that we left: an edited file never
-  spreads. Where linking is refused, the file is written.
+  spreads. Where linking is refused (another user's file, another file system, too many links), the file is written as
+  a copy with the time that it had, so that Airflow sees no change.
 * A written file's mtime is the present, and at least one whole second away from that of the file it replaces: CPython
   trusts a .pyc by (mtime in seconds, size), and Airflow re-parses what is newer than its last parse.
 * A folder's mtime is used once and never again, in milliseconds: CPython's import caches a folder's listing by it.
@@ -13,13 +14,14 @@ import ctypes
 import os
 import secrets
 import stat
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from dagferry_schemas import compression
 from dagferry_schemas.names import short_tree
 from dagferry_storage import disk, unpack
 
-from .releases import Mark, Marks, erase
+from .releases import Known, Mark, Marks
+from .root import erase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from dagferry_schemas.tree import Tree, TreeFile
     from dagferry_schemas.trust import VerifiedTarball
 
-    from .releases import Release, Root
+    from .releases import Release
+    from .root import Root
     from .settings import Durability
 
 FEW: Final = 64
@@ -37,20 +40,19 @@ _SECOND: Final = 1_000_000_000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class _Known:
-    """The files of a release and their marks, for somebody who asks for paths in the order of a tree."""
+class Work(NamedTuple):
+    """Files of a release that were written, linked to the release before, and copied because linking was refused."""
 
-    def __init__(self, release: Release | None) -> None:
-        self._files = release.files() if release else iter(())
-        self._present = next(self._files, None)
+    written: int = 0
+    linked: int = 0
+    copied: int = 0
 
-    def at(self, path: str) -> tuple[TreeFile | None, Mark | None]:
-        """The file of that path and its mark, as far as they are known."""
-        while self._present is not None and self._present[0].path < path:
-            self._present = next(self._files, None)
-        if self._present is None or self._present[0].path != path:
-            return None, None
-        return self._present
+
+class Staged(NamedTuple):
+    """A release that was made, and what it took."""
+
+    release: Release
+    work: Work
 
 
 class _Sink:
@@ -58,12 +60,15 @@ class _Sink:
 
     def __init__(self, before: Release | None, stamp: int, *, sync: bool) -> None:
         self.linked = 0
+        self.copied = 0
         self.written = 0
         self.marks = Marks()
         self._stamp = stamp * 1_000_000
         self._sync = sync
-        self._known = _Known(before)
+        self._known = Known(before)
         self._folder = os.open(before.folder, os.O_RDONLY | os.O_DIRECTORY) if before else -1
+        self._refused: Mark | None = None
+        """The mark of the file that could not be linked and is written next."""
 
     def close(self) -> None:
         if self._folder >= 0:
@@ -71,12 +76,16 @@ class _Sink:
 
     def adopt(self, file: TreeFile, folder: int, name: str) -> bool:
         known, mark = self._known.at(file.path)
+        self._refused = None
         if known != file or mark is None:
             return False
         try:
             os.link(file.path, name, src_dir_fd=self._folder, dst_dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
         except OSError:
-            return False  # another owner, too many links, another file system, gone: write it
+            self._refused = mark
+            return False
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if not stat.S_ISREG(found.st_mode) or found.st_size != file.size or Mark.of(found) != mark:
             os.unlink(name, dir_fd=folder)
@@ -87,12 +96,15 @@ class _Sink:
 
     def finish(self, file: TreeFile, descriptor: int) -> None:
         os.fchmod(descriptor, 0o555 if file.executable else 0o444)
-        _, mark = self._known.at(file.path)
-        mtime = _fresh_mtime(self._stamp, mark)
+        if self._refused is not None:
+            mtime = self._refused.mtime
+            self.copied += 1
+        else:
+            mtime = _fresh_mtime(self._stamp, self._known.at(file.path)[1])
+            self.written += 1
         os.utime(descriptor, ns=(mtime, mtime))
         if self._sync:
             os.fsync(descriptor)
-        self.written += 1
         self.marks.add(Mark.of(os.fstat(descriptor)))
 
 
@@ -111,8 +123,8 @@ def stage(
     *,
     stamp: int,
     durability: Durability,
-) -> tuple[Release, int, int]:
-    """Make the release of ``tarball``; (the release, files written, files linked). Raises `Corrupt`, `MachineFault`.
+) -> Staged:
+    """Make the release of ``tarball``, and say what it took. Raises `Corrupt`, `MachineFault`.
 
     ``stamp`` is the present in milliseconds, greater than any that was used before. After an error nothing is left.
     """
@@ -134,14 +146,14 @@ def _fill(
     before: Release | None,
     stamp: int,
     flushing: Durability,
-) -> tuple[Release, int, int]:
+) -> Staged:
     sink = _unpack(folder, tarball, spool, before, stamp, sync=flushing == "fsync")
     for parent, _, _ in os.walk(folder, topdown=False):
         _stamp_folder(parent, stamp, sync=flushing == "fsync")
     if flushing == "syncfs":
         _syncfs(folder)
     release = root.add(folder, tarball.tree.tree, sink.marks.finish(), durable=flushing != "none")
-    return release, sink.written, sink.linked
+    return Staged(release, Work(sink.written, sink.linked, sink.copied))
 
 
 def _unpack(
@@ -211,7 +223,7 @@ def _flushing(durability: Durability, tree: Tree, before: Release | None) -> Dur
     """What ``auto`` comes to: fsync is kinder to the node for a few files, syncfs is much faster for many."""
     if durability != "auto":
         return durability
-    known = _Known(before)
+    known = Known(before)
     written = 0
     folders: set[str] = set()
     for file in tree.files:
@@ -249,7 +261,7 @@ def renew(root: Root, release: Release, live: Release | None, *, stamp: int, dur
     marks = Marks()
     fresh = 0
     with disk.doing(f"renewing {release.folder}"):
-        known = _Known(live)  # reads from the disk, as all of a release does
+        known = Known(live)  # reads from the disk, as all of a release does
         flushing = _flushing(durability, release.tree, live)
         touched: set[Path] = set()
         for file, own in release.files():
@@ -283,5 +295,9 @@ def _replace_inode(path: Path, root: Root, file: TreeFile, mtime: int, *, sync: 
         if sync:
             os.fsync(descriptor)
         mark = Mark.of(os.fstat(descriptor))
-    temporary.rename(path)
+    try:
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     return mark

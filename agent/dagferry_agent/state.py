@@ -38,14 +38,33 @@ class Served:
 
 
 @dataclass(frozen=True)
+class Pin:
+    """A release that somebody activated here by hand, and the tree that the channel named then (None: unknown)."""
+
+    version: str
+    tree: str
+    channel_tree: str | None
+
+
+@dataclass(frozen=True)
 class State:
-    """The memory of one agent. ``history`` is oldest first; ``stamp`` is the last folder time used, in milliseconds."""
+    """The memory of one agent. ``history`` is oldest first; ``stamp`` is the last folder time used, in milliseconds.
+
+    ``channel_tree``: what the channel's newest accepted record names as live. ``pin``: what holds until that changes.
+    """
 
     bundle: str
     channel: str
     floor: Floor | None = None
     history: tuple[Served, ...] = ()
     stamp: int = 0
+    channel_tree: str | None = None
+    pin: Pin | None = None
+
+    def heard(self, tree: str, floor: Floor | None) -> State:
+        """The memory after a record of the channel was accepted that names ``tree``: another one than before unpins."""
+        holds = self.pin is not None and self.pin.channel_tree == tree
+        return replace(self, channel_tree=tree, floor=floor, pin=self.pin if holds else None)
 
     def served(self, tree: str, version: str, generation: int | None, now: str) -> State:
         """The memory after this was activated: the present entry is retired, if it is another one."""
@@ -83,7 +102,7 @@ def load(folder: Path, bundle: str, channel: str) -> State:
             code="other_bundle",
         )
     if state.channel != channel:
-        return replace(state, channel=channel, floor=None)
+        return replace(state, channel=channel, floor=None, channel_tree=None, pin=None)
     return state
 
 
@@ -118,11 +137,21 @@ def _decode(raw: bytes) -> State:
         floor=_floor(fields.child("floor")) if fields.has("floor") else None,
         history=tuple(map(_served, fields.children("history"))),
         stamp=fields.integer("stamp"),
+        channel_tree=reading.optional(fields, "channel_tree", fields.digest),
+        pin=_pin(fields.child("pin")) if fields.has("pin") else None,
     )
 
 
 def _floor(fields: reading.Fields) -> Floor:
     return Floor(fields.integer("epoch"), fields.integer("generation", least=1), fields.digest("sha256"))
+
+
+def _pin(fields: reading.Fields) -> Pin:
+    return Pin(
+        version=fields.text("version", VERSION),
+        tree=fields.digest("tree"),
+        channel_tree=reading.optional(fields, "channel_tree", fields.digest),
+    )
 
 
 def _served(fields: reading.Fields) -> Served:

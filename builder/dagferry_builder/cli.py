@@ -26,8 +26,8 @@ _COMMANDS: Final = {
     "cli_inspect": ("versions", "show", "verify", "export", "copy", "notify", "status"),
     "cli_diff": ("diff",),
 }
-"""The modules of the commands. One is imported when a command of its own is asked for: all together take a tenth of a
-second, which a build of a small repository is over in."""
+"""The modules of the commands. One is imported when a command of its own is asked for: all together cost more
+than many a command takes."""
 _MODULES: Final = {name: module for module, names in _COMMANDS.items() for name in names}
 
 

@@ -54,6 +54,8 @@ class PullRequest:
 class PullReply:
     """What a pull found and did. ``changed``: what Airflow reads was switched. ``previous``: the version before.
 
+    ``files_linked`` are shared with the release before; ``files_copied`` could not be, though they are the same.
+    ``pinned``: the version that somebody activated here by hand, which is served whatever the channel says.
     ``bytes_fetched`` are bodies read from the store, ``requests`` the reads it took, ``seconds`` the whole pull.
     """
 
@@ -69,6 +71,8 @@ class PullReply:
     bytes_fetched: int
     requests: int
     seconds: float
+    files_copied: int = 0
+    pinned: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -91,6 +95,8 @@ class PullReply:
             bytes_fetched=fields.integer("bytes_fetched"),
             requests=fields.integer("requests"),
             seconds=fields.number("seconds"),
+            files_copied=fields.integer("files_copied") if fields.has("files_copied") else 0,
+            pinned=reading.optional(fields, "pinned", lambda name: fields.text(name, VERSION)),
         )
 
 
@@ -101,7 +107,9 @@ class AgentStatus:
     ``since``: when the live release was activated; ``pinned``: the version that a local ``activate`` holds, if any;
     ``verifying``: whether records must be signed; ``last_error``: ``{code, message}`` of the last pull if it failed;
     ``drift``: paths of the live release that are not what the file list says; ``releases``: the trees on this disk,
-    each ``{tree, versions, live}``.
+    each ``{tree, versions, live}``; ``role``: ``active``, or ``standby`` beside another agent of the same root;
+    ``watching``: how edits by hand are noticed, ``inotify`` or ``sweep``; ``disk``: what the releases take and what is
+    left, ``{used_bytes, used_inodes, free_bytes, free_inodes}``. The last three are null where no agent runs.
     """
 
     agent_id: str
@@ -118,6 +126,9 @@ class AgentStatus:
     last_error: dict[str, str] | None
     drift: tuple[str, ...] = ()
     releases: tuple[dict[str, Any], ...] = field(default=())
+    role: str | None = None
+    watching: str | None = None
+    disk: dict[str, int | None] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -146,7 +157,15 @@ class AgentStatus:
             last_error=fields.mapping("last_error") if fields.has("last_error") else None,
             drift=fields.texts("drift"),
             releases=tuple(child.rest() for child in fields.children("releases")),
+            role=maybe("role"),
+            watching=maybe("watching"),
+            disk=_read_disk(fields.child("disk")) if fields.has("disk") else None,
         )
+
+
+def _read_disk(fields: reading.Fields) -> dict[str, int | None]:
+    left = reading.optional(fields, "free_inodes", fields.integer)
+    return {name: fields.integer(name) for name in ("used_bytes", "used_inodes", "free_bytes")} | {"free_inodes": left}
 
 
 def error_body(code: str, message: str, hint: str = "") -> bytes:

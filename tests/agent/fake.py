@@ -93,6 +93,21 @@ class FakeDelivery:
             seconds=0.5,
         )
 
+    def claim(self) -> bool:
+        return True
+
+    def await_turn(self) -> None:
+        raise AssertionError("it is active from the beginning")
+
+    def take_over(self) -> None:
+        raise AssertionError("it is active from the beginning")
+
+    def activate(self, text: str) -> PullReply:
+        raise Unknown(f"release {text!r} is not on this disk")
+
+    def resume(self) -> PullReply:
+        raise Unknown("nothing is pinned here", code="not_pinned")
+
     def pull_version(self, version: str) -> PullReply:
         raise Unknown(f"version {version!r} does not exist")
 

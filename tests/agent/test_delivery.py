@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dagferry_agent.delivery import Delivery, expired
-from dagferry_agent.releases import Root
+from dagferry_agent.delivery import Delivery
+from dagferry_agent.retention import expired
+from dagferry_agent.root import Root
 from dagferry_agent.settings import Settings
 from dagferry_agent.state import Served, State
 from dagferry_schemas import layout

@@ -50,6 +50,8 @@ REPLY = endpoint.PullReply(
     bytes_fetched=1234,
     requests=3,
     seconds=0.25,
+    files_copied=1,
+    pinned=None,
 )
 STATUS = endpoint.AgentStatus(
     agent_id="scheduler-0",
@@ -66,6 +68,9 @@ STATUS = endpoint.AgentStatus(
     last_error={"code": "unreachable", "message": "the store does not answer"},
     drift=("dags/etl.py",),
     releases=({"tree": DIGEST, "versions": ["v1.4.0"], "live": True},),
+    role="active",
+    watching="inotify",
+    disk={"used_bytes": 8192, "used_inodes": 3, "free_bytes": 10**9, "free_inodes": None},
 )
 STORE = {
     "format": 1,

@@ -1,0 +1,144 @@
+"""The options of ``dagferry-agent``, each with its variable ``DAGFERRY_AGENT_<OPTION>``, and their checks."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from dagferry_schemas import commandline
+from dagferry_schemas.errors import Usage
+from dagferry_schemas.names import NAME, check_name
+from dagferry_storage.cli_naming import Naming
+
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    Command = TypeVar("Command", bound=Callable[..., Any])
+
+ENVIRONMENT: Final = "DAGFERRY_AGENT_"
+_LABEL: Final = re.compile(rf"({NAME.pattern})=({NAME.pattern})")
+_LISTEN: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+):([0-9]{1,5})")
+
+
+def option(name: str, *names: str, **attributes: Any) -> Callable[[Command], Command]:  # noqa: ANN401 (click's own)
+    """One option with its environment variable; the default is shown in the help."""
+    variable = ENVIRONMENT + name.removeprefix("--").replace("-", "_").upper()
+    return click.option(name, *names, envvar=variable, show_envvar=True, **attributes)
+
+
+def stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+OUTPUT = option(
+    "--output",
+    "-o",
+    type=click.Choice(commandline.OUTPUTS),
+    default="text",
+    show_default=True,
+    help="What stdout gets: text for people, or one JSON document.",
+)
+
+
+def following(*, required: bool) -> Callable[[Command], Command]:
+    """The options that say what to deliver."""
+    return stack(
+        option(
+            "--store",
+            cls=Naming,
+            required=required,
+            metavar="URL",
+            help="The object store: file:///dir, a path, s3://…",
+        ),
+        option("--bundle", cls=Naming, required=required, metavar="NAME", help="The bundle to deliver."),
+        option("--channel", cls=Naming, required=required, metavar="NAME", help="The channel to follow."),
+    )
+
+
+SETTINGS = stack(
+    option(
+        "--root", required=True, type=click.Path(path_type=Path), help="The folder of releases; Airflow reads current."
+    ),
+    option("--listen", default="127.0.0.1:8470", show_default=True, metavar="HOST:PORT", help="Where serve answers."),
+    option("--tokens-file", type=click.Path(path_type=Path), help="Who may ask: a JSON array of entries."),
+    option("--poll-seconds", type=float, default=15.0, show_default=True, help="Between looks at the store; 0: never."),
+    option("--keep-releases", type=click.IntRange(min=1), default=5, show_default=True, help="How many stay on disk."),
+    option("--grace-hours", type=float, default=6.0, show_default=True, help="How long a replaced release stays."),
+    option(
+        "--durability",
+        type=click.Choice(["auto", "fsync", "syncfs", "none"]),
+        default="auto",
+        show_default=True,
+        help="How files are flushed to disk; none is for tmpfs.",
+    ),
+    option("--heal", is_flag=True, help="Put back files that were edited in the live release, and not only say so."),
+    option("--agent-id", default=None, metavar="NAME", help="This agent's name.  [default: the host name]"),
+    option("--label", multiple=True, metavar="K=V", help="A label that rollouts may name; repeatable."),
+    OUTPUT,
+)
+
+
+def settings_of(options: dict[str, Any]) -> Settings:
+    """The settings that ``options`` describe. Raises `Usage`."""
+    host, port = _address(options["listen"])
+    tokens_file: Path | None = options["tokens_file"]
+    return Settings(
+        store=options["store"],
+        bundle=check_name("bundle", options["bundle"]),
+        channel=check_name("channel", options["channel"]),
+        root=options["root"].absolute(),
+        agent_id=agent_id(options),
+        host=host,
+        port=port,
+        tokens_file=tokens_file.absolute() if tokens_file is not None else None,
+        poll_seconds=_amount("--poll-seconds", options["poll_seconds"]),
+        keep_releases=options["keep_releases"],
+        grace_hours=_amount("--grace-hours", options["grace_hours"]),
+        durability=options["durability"],
+        heal=options["heal"],
+        labels=_labels(options["label"]),
+    )
+
+
+def _address(listen: str) -> tuple[str, int]:
+    match = _LISTEN.fullmatch(listen)
+    if match is None or int(match[2]) > 65535:
+        raise Usage(f"--listen {listen!r} is not HOST:PORT", "for example 127.0.0.1:8470, 0.0.0.0:8470 or [::1]:8470")
+    return match[1].strip("[]"), int(match[2])
+
+
+def _amount(option: str, number: float) -> float:
+    if not 0 <= number < 1e9:  # NaN and infinity are neither
+        raise Usage(f"{option} {number} is not a number from 0 on")
+    return number
+
+
+def _labels(labels: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for label in labels:
+        match = _LABEL.fullmatch(label)
+        if match is None:
+            raise Usage(f"--label {label!r} is not K=V", "both are letters, digits, '.', '_' or '-', 63 at the most")
+        if match[1] in found:
+            raise Usage(f"--label {match[1]!r} is given twice")
+        found[match[1]] = match[2]
+    return found
+
+
+def agent_id(options: dict[str, Any]) -> str:
+    """This agent's name. Raises `Usage`."""
+    return check_name("agent", options["agent_id"] or socket.gethostname())

@@ -1,0 +1,115 @@
+"""At which paths a release is not what it must be: missing, changed or extra; ``__pycache__`` does not count."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from typing import TYPE_CHECKING, Final
+
+from dagferry_schemas import compression
+from dagferry_storage import disk
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from dagferry_schemas.tree import TreeFile
+
+    from .releases import Release
+
+CACHE: Final = "__pycache__"
+"""Folders of this name are Python's: they are no part of a release."""
+
+
+def find_drift(release: Release) -> tuple[str, ...]:
+    """The paths at which a release is not what it must be: missing, changed or extra; ``__pycache__`` does not count.
+
+    Every byte is read. Raises `MachineFault` if the folder cannot be read at all.
+    """
+    wrong = []
+    with disk.doing(f"verifying {release.folder}"):
+        # Both come in the same order, so that neither has to be kept.
+        there = _walk(release.folder)
+        found = next(there, None)
+        for file in release.tree.files:
+            while found is not None and found < file.path:
+                wrong.append(found)
+                found = next(there, None)
+            if found != file.path:
+                wrong.append(file.path)
+                continue
+            found = next(there, None)
+            if not _is(release.folder / file.path, file):
+                wrong.append(file.path)
+        if found is not None:
+            wrong += [found, *there]
+    return tuple(wrong)
+
+
+def _walk(folder: Path, below: str = "") -> Iterator[str]:
+    """The paths of all files and links below ``folder`` in the order of a tree, without Python's caches."""
+    with os.scandir(folder / below) as entries:
+        found = [entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "") for entry in entries]
+    for name in sorted(found):
+        if not name.endswith("/"):
+            yield below + name
+        elif name != f"{CACHE}/":
+            yield from _walk(folder, below + name)
+
+
+def _is(path: Path, file: TreeFile) -> bool:
+    """Whether ``path`` is a regular file with the bytes and the x bit of ``file``."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        return False
+    with os.fdopen(descriptor, "rb") as opened:
+        if found.st_size != file.size:
+            return False
+        if bool(found.st_mode & 0o100) != file.executable:
+            return False
+        hashed = hashlib.sha256()
+        for chunk in iter(lambda: opened.read(compression.CHUNK), b""):
+            hashed.update(chunk)
+        return hashed.hexdigest() == file.sha256
+
+
+def find_drift_at(release: Release, paths: Collection[str]) -> tuple[str, ...]:
+    """As `find_drift`, where only ``paths`` and what is below them is looked at. Raises `MachineFault`."""
+    asked = {path.strip("/") for path in paths if CACHE not in path.split("/")}
+    wrong = []
+    listed: set[str] = set()
+    with disk.doing(f"verifying {release.folder}"):
+        for file in release.tree.files:
+            if _is_asked(file.path, asked):
+                listed.add(file.path)
+                if not _is(release.folder / file.path, file):
+                    wrong.append(file.path)
+        for path in asked:
+            wrong += [one for one in _there(release.folder, path) if one not in listed]
+    return tuple(sorted(set(wrong)))
+
+
+def _is_asked(path: str, asked: Collection[str]) -> bool:
+    while path not in asked:
+        if not path:
+            return False
+        path = path.rpartition("/")[0]
+    return True
+
+
+def _there(folder: Path, path: str) -> Iterator[str]:
+    """What is at ``path`` and below it."""
+    try:
+        found = (folder / path).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if stat.S_ISDIR(found.st_mode):
+        yield from _walk(folder, path + "/" if path else "")
+    else:
+        yield path
