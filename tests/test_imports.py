@@ -6,7 +6,8 @@
 3. A cloud's library is imported by that cloud's store only (``s3`` and its parts, ``s3_...``), and such a store only
    where its URL is opened, never when a module outside it is loaded: the libraries are large, and optional.
 4. click is imported by command lines only (``cli``, ``cli_...``, ``options``, ``commandline``), the HTTP server by the
-   agent's ``app`` and ``server`` only.
+   agent's ``app`` and ``server`` only, Prometheus' library by ``metrics`` only; structlog by ``logs`` only, and not
+   when that is loaded.
 """
 
 from __future__ import annotations
@@ -35,7 +36,13 @@ CLOUDS: Final = {"boto3": "dagferry_storage.s3", "botocore": "dagferry_storage.s
 """Each library, and the store that imports it."""
 COMMANDLINE: Final = "dagferry_schemas.commandline"
 COMMAND_LINES: Final = {"cli", "commandline", "options"}
-SERVERS: Final = {"hypercorn", "starlette"}
+SERVING: Final = {
+    "hypercorn": {"app", "server"},
+    "prometheus_client": {"metrics"},
+    "starlette": {"app", "server"},
+    "structlog": {"logs"},
+}
+"""What only a serving agent needs, and the modules that may import it."""
 
 
 class Import:
@@ -104,8 +111,10 @@ def _reason(module: str, one: Import) -> str | None:
         return f"{'.'.join(one.name.split('.')[:2])} is imported when the module is loaded"
     if top == "click" and not any(part in COMMAND_LINES or part.startswith("cli_") for part in parts):
         return "click is imported outside a command line"
-    if top in SERVERS and (package != "dagferry_agent" or not {"app", "server"} & set(parts)):
+    if top in SERVING and (package != "dagferry_agent" or not SERVING[top] & set(parts)):
         return f"{top} is imported outside the agent's server"
+    if top == "structlog" and one.at_load:
+        return "structlog is imported when the module is loaded"
     return None
 
 
@@ -184,6 +193,9 @@ def test_every_package_is_looked_at(package: str) -> None:
         ("dagferry_agent.pull", "import starlette.routing", "starlette is imported outside the agent's server"),
         ("dagferry_builder.app", "import starlette", "starlette is imported outside the agent's server"),
         ("dagferry_agent.cli", "from hypercorn.asyncio import serve", "hypercorn is imported outside"),
+        ("dagferry_agent.app", "from prometheus_client import Counter", "prometheus_client is imported outside"),
+        ("dagferry_agent.service", "def f():\n    import structlog", "structlog is imported outside"),
+        ("dagferry_agent.logs", "import structlog.stdlib", "structlog is imported when the module is loaded"),
     ],
 )
 def test_planted_import_is_found(module: str, source: str, reason: str) -> None:
@@ -209,6 +221,8 @@ def test_planted_import_is_found(module: str, source: str, reason: str) -> None:
         ("dagferry_schemas.commandline", "import os, signal\nfrom .errors import Usage"),
         ("dagferry_agent.server", "from hypercorn.asyncio import serve"),
         ("dagferry_agent.app", "from starlette.applications import Starlette"),
+        ("dagferry_agent.metrics", "from prometheus_client import Counter"),
+        ("dagferry_agent.logs", "def f():\n    import structlog"),
     ],
 )
 def test_allowed_import_is_let_pass(module: str, source: str) -> None:

@@ -13,16 +13,14 @@ In this order, for every request:
 6. A failed pull: 404 the channel has no record, 409 conflict or a release pinned here, 422 refused content, 503
    anything that may pass.
 
-Readers without a token learn from ``/readyz`` whether and what is served and how stale it is, and of an error no more
-than its code: messages may name paths and hosts. When the agent drains, waiting requests end with 503 ``draining``.
+What readers without a token learn from ``/readyz`` and ``/metrics`` is in `probes`. When the agent drains, waiting
+requests end with 503 ``draining``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
@@ -39,6 +37,7 @@ from dagferry_schemas.errors import DagferryError, Malformed
 
 from . import admission
 from .admission import Refused
+from .probes import Probes
 from .service import Draining
 from .tokens import allows
 
@@ -48,9 +47,10 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from dagferry_schemas.endpoint import AgentStatus, PullReply
+    from dagferry_schemas.endpoint import PullReply
 
     from .admission import Tokens
+    from .metrics import Meters
     from .service import Delivery, Job, PullService
     from .tokens import Entry
 
@@ -61,27 +61,27 @@ BODY_SECONDS: Final = 10.0
 FIRST_PAUSE: Final = 0.2
 LAST_PAUSE: Final = 2.0
 """Seconds between two pulls for one request, growing from the first to the last."""
-STATUS_SECONDS: Final = 1.0
-"""How long a status may be old that ``/readyz`` shows: whoever asks without a token must not cost disk reads."""
 
 
 def create_app(
     *,
     service: PullService,
     delivery: Delivery,
+    meters: Meters,
     tokens: Tokens,
     now: Callable[[], str],
     draining: asyncio.Event | None = None,
     body_seconds: float = BODY_SECONDS,
 ) -> Starlette:
     """The application. ``now`` gives the time as RFC 3339 in UTC; once ``draining`` is set, no request waits."""
-    front = Front(service, delivery, draining or asyncio.Event(), body_seconds)
+    front = Front(service, delivery, Probes(service, delivery, meters), draining or asyncio.Event(), body_seconds)
     app = Starlette(
         routes=[
             _route("/v1/pull", "POST", front.pull),
             _route("/v1/status", "GET", front.status),
             _route("/healthz", "GET", front.healthz),
             _route("/readyz", "GET", front.readyz),
+            _route("/metrics", "GET", front.metrics),
         ],
         middleware=[Middleware(Gate, tokens=tokens, now=now)],
         exception_handlers={
@@ -132,14 +132,16 @@ class Gate:
 
 
 class Front:
-    """The answers of the four routes; rules 3 to 6."""
+    """The answers of the routes; rules 3 to 6."""
 
-    def __init__(self, service: PullService, delivery: Delivery, draining: asyncio.Event, body_seconds: float) -> None:
+    def __init__(
+        self, service: PullService, delivery: Delivery, probes: Probes, draining: asyncio.Event, body_seconds: float
+    ) -> None:
         self._service = service
-        self._body_seconds = body_seconds
         self._delivery = delivery
+        self._probes = probes
         self._draining = draining
-        self._shown = _Shown(delivery)
+        self._body_seconds = body_seconds
 
     async def healthz(self, _request: Request) -> Response:
         """The process can work."""
@@ -147,19 +149,12 @@ class Front:
 
     async def readyz(self, _request: Request) -> Response:
         """Whether a verified release is live, and how stale it is."""
-        ready, status = await self._shown.look()
-        error = status.last_error
-        return _reply(
-            200 if ready else 503,
-            {
-                "ready": ready,
-                "version": status.version,
-                "generation": status.generation,
-                "last_check": status.last_check,
-                "last_error": {"code": error.get("code", "error")} if error else None,
-                "stale_seconds": self._service.stale_seconds,
-            },
-        )
+        ready, document = await self._probes.readiness()
+        return _reply(200 if ready else 503, document)
+
+    async def metrics(self, request: Request) -> Response:
+        """What was counted, and what is live, for Prometheus."""
+        return _reply_bytes(200, *await self._probes.metrics(request.headers.get("accept", "")))
 
     async def status(self, request: Request) -> Response:
         """What is served here, from the disk."""
@@ -256,33 +251,6 @@ def _pinned(version: str) -> Refused:
     )
 
 
-@dataclass
-class _Look:
-    at: float
-    ready: bool
-    status: AgentStatus
-
-
-class _Shown:
-    """The delivery's state for readers without a token: looked up once a second at the most, by one at a time."""
-
-    def __init__(self, delivery: Delivery) -> None:
-        self._delivery = delivery
-        self._lock = asyncio.Lock()
-        self._last: _Look | None = None
-
-    async def look(self) -> tuple[bool, AgentStatus]:
-        async with self._lock:
-            last = self._last
-            # Not ready is never remembered: the moment it changes is what probes wait for.
-            if last is None or not last.ready or time.monotonic() - last.at > STATUS_SECONDS:
-                last = self._last = await asyncio.to_thread(self._look)
-            return last.ready, last.status
-
-    def _look(self) -> _Look:
-        return _Look(time.monotonic(), self._delivery.ready(), self._delivery.status())
-
-
 async def _read_body(request: Request) -> bytes:
     body = b""
     async for chunk in request.stream():
@@ -332,9 +300,11 @@ def _reply(status: int, document: Mapping[str, Any]) -> Response:
 
 def _reply_refused(refused: Refused) -> Response:
     body = endpoint.error_body(refused.code, plain(refused.message), plain(refused.hint))
-    return _reply_bytes(refused.status, body, refused.headers)
+    return _reply_bytes(refused.status, body, headers=refused.headers)
 
 
-def _reply_bytes(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> Response:
-    common = {"Connection": "close", "Cache-Control": "no-store"}
-    return Response(body, status, {**(headers or {}), **common}, media_type="application/json")
+def _reply_bytes(
+    status: int, body: bytes, media_type: str = "application/json", headers: Mapping[str, str] | None = None
+) -> Response:
+    common = {"Connection": "close", "Cache-Control": "no-store", "Content-Type": media_type}
+    return Response(body, status, {**(headers or {}), **common})

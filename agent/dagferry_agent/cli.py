@@ -13,7 +13,6 @@ import logging
 import os
 import secrets
 import sys
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -23,7 +22,7 @@ from dagferry_schemas.errors import Usage
 from dagferry_schemas.names import check_name, check_version
 from dagferry_storage import disk
 
-from . import tokens
+from . import logs, tokens
 from .cli_options import ENVIRONMENT, OUTPUT, SETTINGS, agent_id, following, option, settings_of
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def commands() -> None:
 def serve(**options: Any) -> int:  # noqa: ANN401 (click's values; `_settings` checks them)
     """Follow the channel and answer requests until a signal ends it (the sidecar)."""
     settings = settings_of(options)
-    _log_to_stderr(logging.INFO)
+    _log_to_stderr(logging.INFO, options, default=logs.default_format())
     try:
         from . import server
     except ModuleNotFoundError as error:
@@ -100,7 +99,7 @@ def pull(version: str | None, **options: Any) -> None:  # noqa: ANN401
     """Pull once, then exit (the init container)."""
     settings = settings_of(options)
     wanted = check_version(version) if version else None
-    _log_to_stderr(logging.WARNING)
+    _log_to_stderr(logging.WARNING, options)
     from dagferry_storage.cli_progress import shown
 
     from .delivery import open_delivery
@@ -114,12 +113,13 @@ def pull(version: str | None, **options: Any) -> None:  # noqa: ANN401
 @commands.command()
 @click.argument("version", required=False)
 @option("--resume", is_flag=True, help="Follow the channel again.")
+@following(required=False)
 @SETTINGS
 def activate(version: str | None, resume: bool, **options: Any) -> None:  # noqa: ANN401
     """Make a release that is on this disk live, with no store, until the channel moves."""
     if resume == (version is not None):
         raise Usage("name a version, or give --resume", "`dagferry-agent status` lists what is on this disk")
-    _log_to_stderr(logging.WARNING)
+    _log_to_stderr(logging.WARNING, options)
     reply = _activate(options["root"].absolute(), check_version(version) if version else None, options)
     commandline.emit(reply.to_dict(), options["output"], _activated_text(reply))
 
@@ -150,7 +150,7 @@ def _activate(folder: Path, version: str | None, options: dict[str, Any]) -> Pul
 @SETTINGS
 def status(**options: Any) -> None:  # noqa: ANN401
     """Say what is live here, from the disk alone; only --root is needed."""
-    _log_to_stderr(logging.WARNING)
+    _log_to_stderr(logging.WARNING, options)
     found = _look(options["root"].absolute(), options)
     commandline.emit(found.to_dict(), options["output"], _status_text(found))
 
@@ -234,17 +234,6 @@ def _token_text(token: str, entry: dict[str, Any]) -> str:
     )
 
 
-class _Lines(logging.Formatter):
-    """One line per record; what a message quotes cannot forge another line or reach a terminal."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        """The line without the traceback, which follows on lines of its own."""
-        return commandline.plain(super().formatMessage(record))
-
-
-def _log_to_stderr(level: int) -> None:
-    stream = logging.StreamHandler()
-    lines = _Lines("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
-    lines.converter = time.gmtime
-    stream.setFormatter(lines)
-    logging.basicConfig(level=level, handlers=[stream])
+def _log_to_stderr(level: int, options: dict[str, Any], *, default: str = "text") -> None:
+    origin = logs.Origin(agent_id(options), options["bundle"], options["channel"])
+    logs.to_stderr(level, options["log_format"] or default, origin)

@@ -14,6 +14,7 @@ from dagferry_schemas.errors import Usage
 from dagferry_schemas.names import NAME, check_name
 from dagferry_storage.cli_naming import Naming
 
+from . import logs
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -88,6 +89,12 @@ SETTINGS = stack(
     option("--heal", is_flag=True, help="Put back files that were edited in the live release, and not only say so."),
     option("--agent-id", default=None, metavar="NAME", help="This agent's name.  [default: the host name]"),
     option("--label", multiple=True, metavar="K=V", help="A label that rollouts may name; repeatable."),
+    option(
+        "--log-format",
+        type=click.Choice(logs.FORMATS),
+        default=None,
+        help="The log on stderr.  [default: text; of serve: json, but text on a terminal]",
+    ),
     OUTPUT,
 )
 

@@ -37,6 +37,7 @@ from dagferry_schemas.errors import EXIT_DONE, EXIT_INTERRUPTED, MachineFault, U
 
 from . import control
 from .app import create_app
+from .metrics import Meters
 from .service import PullService
 from .tokens import NoTokens, TokensFile
 
@@ -102,7 +103,10 @@ class _Serving:
     def __init__(self, delivery: Delivery, listener: socket.socket) -> None:
         self._delivery = delivery
         self._listener = listener
-        self._service = PullService(delivery, clock=time.monotonic, rng=random.Random(os.urandom(16)))
+        self._meters = Meters()
+        self._service = PullService(
+            delivery, clock=time.monotonic, rng=random.Random(os.urandom(16)), observe=self._meters.observe
+        )
         self._tokens = TokensFile(delivery.settings.tokens_file)
         self._control = control.Control(delivery.settings.root, self._obey)
         self._draining = asyncio.Event()
@@ -122,6 +126,7 @@ class _Serving:
         app = create_app(
             service=self._service,
             delivery=self._delivery,
+            meters=self._meters,
             tokens=self._tokens,
             now=utc_now,
             draining=self._draining,

@@ -7,7 +7,7 @@
    pause doubles up to five minutes. A request is never delayed by it, and starts it anew. 0 seconds: no polling.
 4. What somebody in the pod asks for by hand is done in the same thread, before the next pull.
 5. Whatever a pull raises ends up in its job and in the log; the thread goes on. One line per outcome: a failure that
-   may pass is a warning, refused content an error, a bug an error with its traceback.
+   may pass is a warning, refused content an error, a bug an error with its traceback. ``observe`` is told of each.
 """
 
 from __future__ import annotations
@@ -117,11 +117,20 @@ class Outcome:
 class PullService:
     """The thread that pulls. Methods may be called from any thread.
 
-    ``clock`` gives monotonic seconds (when the last success was); ``rng`` draws the jitter and the names of jobs.
+    ``clock`` gives monotonic seconds (when the last success was); ``rng`` draws the jitter and the names of jobs;
+    ``observe`` is told how each pull ended, in the thread that pulls and before those who asked for it.
     """
 
-    def __init__(self, delivery: Delivery, *, clock: Callable[[], float], rng: random.Random) -> None:
+    def __init__(
+        self,
+        delivery: Delivery,
+        *,
+        clock: Callable[[], float],
+        rng: random.Random,
+        observe: Callable[[Outcome], None] = lambda _outcome: None,
+    ) -> None:
         self._delivery = delivery
+        self._observe = observe
         self._poll_seconds = delivery.settings.poll_seconds
         self._clock = clock
         self._rng = rng
@@ -196,6 +205,7 @@ class PullService:
             outcome = self._attempt(action)
             if action == self._delivery.pull:
                 self._remember(outcome)
+            self._observe(outcome)
             if outcome.reply is not None:
                 job.done.set_result(outcome.reply)
             else:
@@ -220,7 +230,9 @@ class PullService:
             _log_failure(error)
             return Outcome(self._clock(), error=error)
         except Exception as error:  # noqa: BLE001 (the thread has to live on; it is logged and ends up in the job)
-            _log.exception("pull: a bug in dagferry, please report it; the live release stays")
+            _log.exception(
+                "pull: a bug in dagferry, please report it; the live release stays", extra={"facts": {"code": "bug"}}
+            )
             return Outcome(self._clock(), error=error)
         _log_success(reply)
         return Outcome(self._clock(), reply=reply)
@@ -247,8 +259,9 @@ def pause_before_poll(poll_seconds: float, failures: int, draw: float) -> float 
 
 
 def _log_success(reply: PullReply) -> None:
+    facts = {"facts": reply.to_dict()}
     if not reply.changed:
-        _log.debug("pull: %s stays, generation %s", reply.version, reply.generation)
+        _log.debug("pull: %s stays, generation %s", reply.version, reply.generation, extra=facts)
         return
     _log.info(
         "pull: now serving %s, generation %s (was %s): %d files written, %d linked, %d bytes fetched, %.2f s",
@@ -259,10 +272,12 @@ def _log_success(reply: PullReply) -> None:
         reply.files_linked,
         reply.bytes_fetched,
         reply.seconds,
+        extra=facts,
     )
 
 
 def _log_failure(error: DagferryError) -> None:
     level = logging.ERROR if isinstance(error, BadData) else logging.WARNING
     hint = f" ({error.hint})" if error.hint else ""
-    _log.log(level, "pull failed: %s: %s", error.code, plain(error.message + hint))
+    facts = {"facts": {"code": error.code}}
+    _log.log(level, "pull failed: %s: %s", error.code, plain(error.message + hint), extra=facts)

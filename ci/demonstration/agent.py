@@ -33,7 +33,7 @@ class Agent:
     ) -> None:
         self.log = folder / "agent.log"
         self.url = ""
-        words = ["serve", *options]
+        words = ["serve", *options, "--log-format", "text"]
         story.command("dagferry-agent", *map(commands.as_typed, words), f"2> {commands.as_typed(str(self.log))} &")
         # Its options say all, as they do in a pod; the variables are the operator's.
         environment = {name: value for name, value in commands.environment.items() if not name.startswith("DAGFERRY")}

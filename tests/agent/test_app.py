@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dagferry_agent.app import create_app
+from dagferry_agent.metrics import Meters
 from dagferry_agent.service import PullService
 from dagferry_agent.tokens import Entry, NoTokens, TokensFile
 from dagferry_schemas.endpoint import AgentStatus, PullReply
@@ -57,6 +58,7 @@ class Agent:
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     body_seconds: float = 5.0
     tokens: Tokens | None = None
+    meters: Meters = field(default_factory=Meters)
 
     @property
     def app(self) -> ASGIApp:
@@ -65,6 +67,7 @@ class Agent:
         return create_app(
             service=self.service,
             delivery=self.delivery,
+            meters=self.meters,
             tokens=self.tokens or TokensFile(self.tokens_file),
             now=lambda: NOW,
             draining=self.draining,
@@ -234,13 +237,20 @@ def test_an_unknown_path_is_404_for_those_who_are_let_in(live: Agent, target: st
     assert (answer.status, answer.code) == (404, "not_found")
 
 
-@pytest.mark.parametrize("target", ["/", "/metrics", "/v2/pull", "/healthz/", "//v1/pull", "*", "http://a/v1/pull"])
+@pytest.mark.parametrize("target", ["/", "/metrics/", "/v2/pull", "/healthz/", "//v1/pull", "*", "http://a/v1/pull"])
 def test_any_other_unknown_path_is_404(live: Agent, target: str) -> None:
     assert live.ask("GET", target).code == "not_found"
 
 
 @pytest.mark.parametrize(
-    ("target", "allowed"), [("/v1/pull", "POST"), ("/v1/status", "GET"), ("/healthz", "GET"), ("/readyz", "GET")]
+    ("target", "allowed"),
+    [
+        ("/v1/pull", "POST"),
+        ("/v1/status", "GET"),
+        ("/healthz", "GET"),
+        ("/readyz", "GET"),
+        ("/metrics", "GET"),
+    ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"])
 def test_a_wrong_method_is_405_and_the_right_one_is_named(live: Agent, target: str, allowed: str, method: str) -> None:
@@ -251,7 +261,7 @@ def test_a_wrong_method_is_405_and_the_right_one_is_named(live: Agent, target: s
         assert (answer.status, answer.code, answer.headers["allow"]) == (405, "wrong_method", allowed)
 
 
-def test_every_answer_is_json_closes_and_is_not_to_be_stored(live: Agent) -> None:
+def test_every_answer_but_the_metrics_is_json_and_all_close_and_are_not_to_be_stored(live: Agent) -> None:
     for method, target in [*PROTECTED, ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/nothing")]:
         for headers in ([], [bearer(live.token)]):
             answer = live.ask(method, target, *headers)
@@ -259,6 +269,9 @@ def test_every_answer_is_json_closes_and_is_not_to_be_stored(live: Agent) -> Non
             assert answer.headers["connection"] == "close"
             assert answer.headers["cache-control"] == "no-store"
             assert isinstance(answer.json, dict)
+    metrics = live.ask("GET", "/metrics")
+    assert metrics.headers["content-type"].startswith("text/plain")
+    assert (metrics.headers["connection"], metrics.headers["cache-control"]) == ("close", "no-store")
 
 
 # What a request may look like
@@ -579,8 +592,11 @@ def test_ready_is_503_before_and_200_after_the_first_release_is_live(agent: Agen
     wait_for_pulls(agent.service)
     after = run(ask(app, "GET", "/readyz"))
     assert before.status == 503
+    assert 0 <= before.json["unheard_seconds"] < 10
     assert before.json == {
         "ready": False,
+        "unheard_seconds": before.json["unheard_seconds"],
+        "verified": None,
         "version": None,
         "generation": None,
         "last_check": None,
@@ -589,7 +605,8 @@ def test_ready_is_503_before_and_200_after_the_first_release_is_live(agent: Agen
     }
     assert after.status == 200
     assert (after.json["ready"], after.json["version"], after.json["generation"]) == (True, "v1", 1)
-    assert 0 <= after.json["stale_seconds"] < 10
+    assert after.json["verified"] is True
+    assert 0 <= after.json["stale_seconds"] <= after.json["unheard_seconds"] < 10
 
 
 def test_ready_stays_with_a_failing_store_and_names_the_error_by_its_code_only(live: Agent) -> None:

@@ -205,7 +205,7 @@ def test_status_loads_no_server(options: list[str]) -> None:
     assert ended.code == 0
     loaded = {name.partition(".")[0] for name in ended.err.split()}
     assert "dagferry_agent" in loaded
-    assert not loaded & {"asyncio", "hypercorn", "starlette", "anyio", "ssl", "http"}
+    assert not loaded & {"asyncio", "hypercorn", "starlette", "anyio", "ssl", "http", "prometheus_client", "structlog"}
 
 
 def test_without_the_server_packages_serve_says_what_to_install_and_the_rest_works(options: list[str]) -> None:
