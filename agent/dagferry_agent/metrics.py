@@ -61,6 +61,22 @@ READINGS: Final = (
     Reading("ready", "1 while a verified release is live, else 0.", lambda look: look.ready),
     Reading("generation", "Generation of the channel that is live; 0: none.", lambda look: look.status.generation or 0),
     Reading("pinned", "1 while a version is pinned on this pod, else 0.", lambda look: look.status.pinned is not None),
+    Reading(
+        "active", "1 while this agent follows the channel; 0: it stands by.", lambda look: look.status.role == "active"
+    ),
+    Reading(
+        "drift_watched",
+        "1 while the kernel tells of edits in the live release; 0: it is looked through from time to time.",
+        lambda look: look.status.watching == "inotify",
+    ),
+    Reading("used_bytes", "Bytes that all releases take, each inode once.", lambda look: _disk(look, "used_bytes")),
+    Reading("used_inodes", "Inodes that all releases take.", lambda look: _disk(look, "used_inodes")),
+    Reading("free_bytes", "Bytes that are left on the file system.", lambda look: _disk(look, "free_bytes")),
+    Reading(
+        "free_inodes",
+        "Inodes that are left on the file system; -1 where it does not count them.",
+        lambda look: _disk(look, "free_inodes"),
+    ),
     Reading("releases", "Releases on this disk.", lambda look: len(look.status.releases)),
     Reading(
         "drifted_files",
@@ -102,6 +118,7 @@ AMOUNTS: Final = (
     Amount("store_requests", "Reads of the store by pulls that succeeded.", lambda reply: reply.requests),
     Amount("files_written", "Files whose bytes were written into releases.", lambda reply: reply.files_written),
     Amount("files_linked", "Files that a release shares with the one before.", lambda reply: reply.files_linked),
+    Amount("files_copied", "Unchanged files that could not be shared.", lambda reply: reply.files_copied),
     Amount("switches", "Pulls that switched what Airflow reads.", lambda reply: reply.changed),
 )
 
@@ -198,6 +215,11 @@ class _Scrape(Collector):
         for one in READINGS:
             yield GaugeMetricFamily(f"{PREFIX}_{one.name}", one.documentation, float(one.read(self._look)))
         yield from self._counted.collect()
+
+
+def _disk(look: Look, name: str) -> float:
+    found = (look.status.disk or {}).get(name)
+    return -1 if found is None else found
 
 
 def _moment(text: str | None) -> float:
