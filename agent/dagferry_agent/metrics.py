@@ -16,7 +16,7 @@ import re
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
@@ -131,39 +131,24 @@ class Meters:
         self._registry = CollectorRegistry()
         self._lock = threading.Lock()
         self._codes: set[str] = {OTHER}
+        ours: dict[str, Any] = {"namespace": PREFIX, "registry": self._registry}
         ProcessCollector(registry=self._registry)
-        self._amounts = [
-            (Counter(one.name, one.documentation, namespace=PREFIX, registry=self._registry), one.read)
-            for one in AMOUNTS
-        ]
+        self._amounts = [(Counter(one.name, one.documentation, **ours), one.read) for one in AMOUNTS]
         self._durations = Histogram(
             "pull_duration_seconds",
             "How long pulls took that succeeded, by whether they switched what Airflow reads.",
             ["changed"],
-            namespace=PREFIX,
-            registry=self._registry,
             buckets=BUCKETS,
+            **ours,
         )
         for changed in ("false", "true"):
             self._durations.labels(changed)  # there from the start, so that the first pull is seen as an increase
-        self._failures = Counter(
-            "pull_failures",
-            "Pulls that failed, by error code.",
-            ["code"],
-            namespace=PREFIX,
-            registry=self._registry,
-        )
-        self._in_a_row = Gauge(
-            "failed_pulls_in_a_row",
-            "Pulls that failed since the last one that succeeded.",
-            namespace=PREFIX,
-            registry=self._registry,
-        )
+        self._failures = Counter("pull_failures", "Pulls that failed, by error code.", ["code"], **ours)
+        self._in_a_row = Gauge("failed_pulls_in_a_row", "Pulls that failed since the last that succeeded.", **ours)
         self._last_success = Gauge(
             "last_success_timestamp_seconds",
             "When a pull of this process succeeded last, in seconds since 1970; 0: none did.",
-            namespace=PREFIX,
-            registry=self._registry,
+            **ours,
         )
 
     def observe(self, outcome: Outcome) -> None:
