@@ -31,7 +31,8 @@ from dagferry_storage.stores import open_store
 from . import locking, retention, room
 from . import state as memory
 from .by_hand import find_here
-from .drift import find_drift, find_drift_at
+from .drift import find_drift
+from .live import LiveRelease
 from .providing import Provider
 from .root import Root
 from .sight import Seen, look
@@ -78,8 +79,7 @@ class Delivery:
         self._turn: int | None = None
         """The lock of the active agent, held as long as the process lives."""
         self._seen: tuple[TrustedRecord, str] | None = None  # the last accepted head, and its token
-        self._verified: str | None = None  # the release that this process has verified, by its folder's name
-        self._drift: tuple[str, ...] = ()
+        self._live = LiveRelease(root)
         self._last_check: str | None = None
         self._last_error: dict[str, str] | None = None
         self._budget: tuple[list[str], room.Budget] | None = None  # of the releases that there were
@@ -106,7 +106,7 @@ class Delivery:
         with self._pulling:
             self.root.clean()
             self._leads, self._seen = True, None
-            self._verify()
+            self._live.verify()
 
     def verify(self) -> tuple[str, ...]:
         """The paths at which the live release is not what it must be; what `status` shows from now on.
@@ -114,20 +114,8 @@ class Delivery:
         Every byte is read. Raises `MachineFault`.
         """
         with self._pulling:
-            return self._verify()
-
-    def _verify(self) -> tuple[str, ...]:
-        live = self.root.live()
-        release = self.root.find(live) if live else None
-        self._verified, self._drift = None, ()
-        if release is not None and live is not None:
-            self._drift = find_drift(release)
-            self._verified = None if self._drift else live
-        elif live is not None:
-            log.error("the live release %s cannot be verified: its folder or its file list is gone", live)
-        if self._drift:
-            log.error("the live release %s differs from its file list: %s", live, ", ".join(self._drift[:10]))
-        return self._drift
+            self._live.verify()
+            return self._live.drift
 
     def look_at(self, paths: Collection[str]) -> bool:
         """Verify ``paths`` of the live release, at which something was written; whether it differs now.
@@ -135,29 +123,31 @@ class Delivery:
         An empty path stands for all of it. What differs is in `status` from now on. Raises `MachineFault`.
         """
         with self._pulling:
-            live = self.root.live()
-            release = self.root.find(live) if live else None
-            if release is None:
-                return False
-            before = set(self._drift)
-            found = find_drift(release) if "" in paths else find_drift_at(release, {*paths, *before})
-            self._drift = tuple(found)
-            if set(found) - before:
-                log.error("the live release %s was edited: %s", live, ", ".join(self._drift[:10]))
-            elif before and not found:
-                log.info("the live release %s is what it must be again", live)
-            return bool(found)
+            return self._live.look_at(paths)
 
     def heal(self) -> None:
         """Let the next pull put back what differs from the live release's file list."""
-        self._verified = None
+        self._live.doubt()
+
+    def watch(self, again: Callable[[], object]) -> None:
+        """Notice from now on what somebody writes into the live release; ``again`` asks for a pull that heals it."""
+
+        def changed(paths: Collection[str]) -> None:
+            if self.look_at(paths) and self.settings.heal and self._leads:
+                self.heal()
+                again()
+
+        self._live.watch(changed)
+
+    def unwatch(self) -> None:
+        """End what `watch` began."""
+        self._live.unwatch()
 
     def ready(self) -> bool:
         """Whether a verified release is live. Raises `MachineFault`."""
-        live = self.root.live()
-        if not self._leads and live is not None and live != self._verified:
+        if not self._leads and not self._live.is_verified():
             self.verify()  # another agent has switched, and whoever asks here is not to wait for the next look
-        return self._verified is not None and self._verified == live
+        return self._live.is_verified()
 
     def pull(self) -> PullReply:
         """Bring what the channel says onto this disk. Raises `BadData`, `DeliveryFailed`; then nothing has changed."""
@@ -236,12 +226,13 @@ class Delivery:
 
     def _observe(self, _meter: MeteredStore) -> PullReply:
         """What the disk says that another agent writes; a release that it made live is verified here, too."""
-        live = self.root.live()
-        if live is not None and live != self._verified:
-            self._verify()
+        if not self._live.is_verified():
+            self._live.verify()
         reply = self._unchanged(self._state())
-        if self._verified != live:
-            raise Corrupt(f"the live release {live} is not what it must be", "the agent that is active mends it")
+        if not self._live.is_verified():
+            raise Corrupt(
+                f"the live release {self.root.live()} is not what it must be", "the agent that is active mends it"
+            )
         return reply
 
     def _activate(self, text: str) -> PullReply:
@@ -290,7 +281,7 @@ class Delivery:
         work = Work()
         if live != short:
             work = self._provider.provide(meter, content, live, stamp)
-        elif self._verified != short:
+        elif not self._live.is_verified():
             work = self._provider.mend(meter, content, stamp)
         return self._switch(state, heard, content.tree, version, generation, work, stamp)
 
@@ -309,7 +300,7 @@ class Delivery:
         if live != short:
             with disk.doing(f"activating {version} in {self.root.path}"):
                 self.root.switch(short, durable=self._durable)
-        self._verified, self._drift = short, ()
+        self._live.switched(short)
         self._tidy(remembered, short)
         return PullReply(
             bundle=self.settings.bundle,
@@ -364,8 +355,13 @@ class Delivery:
         except DagferryError as found:
             seen, budget = Seen(None, (), memory.State(settings.bundle, settings.channel)), None
             error = {"code": found.code, "message": found.message}
-        status = seen.status(settings.agent_id, drift=self._drift, last_check=self._last_check, last_error=error)
-        return replace(status, role="active" if self._leads else "standby", disk=budget.to_dict() if budget else None)
+        status = seen.status(settings.agent_id, drift=self._live.drift, last_check=self._last_check, last_error=error)
+        return replace(
+            status,
+            role="active" if self._leads else "standby",
+            watching=self._live.watching,
+            disk=budget.to_dict() if budget else None,
+        )
 
     def _measured(self, names: list[str]) -> room.Budget:
         """What the releases take, counted when there are others than at the last time, and what is left now."""

@@ -121,6 +121,7 @@ class _Serving:
         loop.set_exception_handler(self._unexpected)
         self._check_tokens()
         active = self._delivery.claim()
+        self._delivery.watch(self._service.request)
         self._service.start()
         following = loop.create_task(self._follow(active=active))
         app = create_app(
@@ -137,6 +138,7 @@ class _Serving:
             cast("ASGIFramework", app), _config(self._listener), shutdown_trigger=self._draining.wait, mode="asgi"
         )
         following.cancel()
+        await asyncio.to_thread(self._delivery.unwatch)
         await self._control.stop()
         await self._answer_latecomers()
         left = max(0.0, self._ended_at + WORKER_SECONDS - time.monotonic())

@@ -70,6 +70,14 @@ class Delivery(Protocol):
         """After `await_turn`: follow the channel from the next pull on. Raises `DagferryError`."""
         ...
 
+    def watch(self, again: Callable[[], object]) -> None:
+        """Once: notice what somebody writes into the live release; ``again`` asks for a pull that puts it back."""
+        ...
+
+    def unwatch(self) -> None:
+        """Once: end what `watch` began."""
+        ...
+
     def activate(self, text: str) -> PullReply:
         """Make a release that is on the disk live, until the channel moves. Raises `DagferryError`."""
         ...

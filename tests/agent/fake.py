@@ -13,7 +13,7 @@ from dagferry_schemas.endpoint import AgentStatus, PullReply
 from dagferry_schemas.errors import DagferryError, Unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dagferry_agent.service import PullService
 
@@ -101,6 +101,12 @@ class FakeDelivery:
 
     def take_over(self) -> None:
         raise AssertionError("it is active from the beginning")
+
+    def watch(self, again: Callable[[], object]) -> None:
+        self.again = again
+
+    def unwatch(self) -> None:
+        del self.again
 
     def activate(self, text: str) -> PullReply:
         raise Unknown(f"release {text!r} is not on this disk")

@@ -547,7 +547,7 @@ def test_full_disk_ends_with_5_and_keeps_the_release(
         pod.pull()
         operator.run("promote", large, "--channel", channel)
         refused = pod.fail_to_pull(5)
-        assert "No space" in refused["message"]
+        assert "no room" in refused["message"]
         assert pod.live() == content
         remount(disk, "size=100m,nr_inodes=10000")
         assert pod.pull()["version"] == large

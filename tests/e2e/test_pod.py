@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+import requests
 
 from .harness import BUNDLE, Agent, Pod, Repository, environment, run, wait_for
 
@@ -37,6 +38,10 @@ def activate(pod: Pod, *arguments: str, expect: int = 0) -> dict[str, object]:
     """Only the root is named, as somebody does who has a shell in the pod and no time."""
     done = run("dagferry-agent", "activate", f"--root={pod.root}", *arguments, cwd=pod.root.parent, expect=expect)
     return done.document if expect == 0 else dict(done.error)
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    wait_for(lambda: holds() or None, what)
 
 
 def promote(team: Team, pod: Pod, version: str) -> None:
@@ -110,7 +115,7 @@ def test_activate_beside_a_running_agent_is_done_by_it(team: Team, pod: Pod) -> 
     two_releases(team, pod)
     agent = Agent(pod, poll_seconds=0.2)
     try:
-        wait_for(lambda: agent.ready()[0] and (pod.root / "agent.sock").exists(), "an agent that listens in the pod")
+        until(lambda: agent.ready()[0] and (pod.root / "agent.sock").exists(), "an agent that listens in the pod")
         assert activate(pod, team.first)["pinned"] == team.first
         assert agent.status()["pinned"] == team.first
         assert agent.ready()[0]
@@ -119,7 +124,7 @@ def test_activate_beside_a_running_agent_is_done_by_it(team: Team, pod: Pod) -> 
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "pinned")
         assert activate(pod, team.third, expect=2)["code"] == "unknown_version"
         activate(pod, "--resume")
-        wait_for(lambda: agent.serves(team.second), "the channel's version")
+        until(lambda: agent.serves(team.second), "the channel's version")
         assert agent.stop() == 0
         assert not (pod.root / "agent.sock").exists()
     finally:
@@ -130,7 +135,7 @@ def test_activate_beside_a_running_agent_is_done_by_it(team: Team, pod: Pod) -> 
 def test_activate_finishes_the_pin_of_an_agent_that_was_killed(team: Team, pod: Pod) -> None:
     two_releases(team, pod)
     agent = Agent(pod)
-    wait_for(lambda: agent.ready()[0] and (pod.root / "agent.sock").exists(), "an agent that listens in the pod")
+    until(lambda: agent.ready()[0] and (pod.root / "agent.sock").exists(), "an agent that listens in the pod")
     agent.process.kill()
     agent.process.wait()
     assert activate(pod, team.first)["version"] == team.first  # its socket is still there, and nobody answers
@@ -146,7 +151,7 @@ def test_a_second_agent_stands_by_and_takes_over_without_a_gap(team: Team, pod: 
     second = Agent(pod, poll_seconds=0.2)
     try:
         assert second.ready()[0]
-        wait_for(lambda: second.status()["role"] == "standby", "a standby")
+        until(lambda: second.status()["role"] == "standby", "a standby")
         promote(team, pod, team.second)
         reply = second.pull(expect_generation=2, wait_seconds=15)
         assert (reply["version"], reply["changed"], reply["requests"]) == (team.second, False, 0)
@@ -357,4 +362,33 @@ def test_drift_is_seen_repaired_at_start_and_never_spreads(team: Team, pod: Pod)
         assert (pod.current / "common/names.py").is_file()
     finally:
         agent.process.send_signal(signal.SIGTERM)
+        agent.process.wait()
+
+
+@pytest.mark.parametrize("heals", [False, True])
+def test_an_edit_by_hand_is_seen_within_seconds_and_healed_if_asked_for(heals: bool, team: Team, pod: Pod) -> None:
+    promote(team, pod, team.first)
+    agent = Agent(pod, *(["--heal"] if heals else []), "--log-format=text")
+    try:
+        agent.wait_until_ready()
+        until(lambda: agent.status()["watching"] == "inotify", "the kernel's watch")
+        edited = pod.current / "common/names.py"
+        inode = edited.stat().st_ino
+        edited.chmod(0o644)
+        edited.write_text("TEAM = 'edited'\n")
+        until(lambda: "was edited" in agent.log, "the edit in the log")
+        if heals:
+            until(lambda: edited.read_text() == "TEAM = 'etl'\n", "the delivered file")
+            assert edited.stat().st_ino != inode
+            until(lambda: agent.status()["drift"] == [], "a status without drift")
+        else:
+            assert agent.status()["drift"] == ["common/names.py"]
+            drifted = "dagferry_agent_drifted_files 1.0"
+            until(lambda: drifted in requests.get(f"{agent.url}/metrics", timeout=10).text, "the edit in a metric")
+            assert agent.ready()[0]
+            agent.pull()
+            assert edited.read_text() == "TEAM = 'edited'\n"
+        assert agent.stop() == 0
+    finally:
+        agent.process.kill()
         agent.process.wait()

@@ -1,0 +1,93 @@
+"""What this process knows of the live release: whether it was verified, where it differs, and its watch."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from .drift import find_drift, find_drift_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from .root import Root
+    from .watching import Watch
+
+log = logging.getLogger(__name__)
+
+
+class LiveRelease:
+    """The release that the link of ``root`` leads to. To be used by one thread at a time."""
+
+    def __init__(self, root: Root) -> None:
+        self.drift: tuple[str, ...] = ()
+        """The paths at which it was found to differ."""
+        self._root = root
+        self._verified: str | None = None
+        self._watch: Watch | None = None
+
+    def is_verified(self) -> bool:
+        """Whether a release is live that this process has verified. Raises `MachineFault`."""
+        return self._verified is not None and self._verified == self._root.live()
+
+    def verify(self) -> None:
+        """Look at every byte of it. Raises `MachineFault`."""
+        live = self._root.live()
+        release = self._root.find(live) if live else None
+        self._verified, self.drift = None, ()
+        self._follow()
+        if release is not None and live is not None:
+            self.drift = find_drift(release)
+            self._verified = None if self.drift else live
+        elif live is not None:
+            log.error("the live release %s cannot be verified: its folder or its file list is gone", live)
+        if self.drift:
+            log.error("the live release %s differs from its file list: %s", live, ", ".join(self.drift[:10]))
+
+    def look_at(self, paths: Collection[str]) -> bool:
+        """Look at ``paths``, at which something was written; whether it differs now. Raises `MachineFault`.
+
+        An empty path stands for all of it.
+        """
+        live = self._root.live()
+        release = self._root.find(live) if live else None
+        if release is None:
+            return False
+        before = set(self.drift)
+        self.drift = find_drift(release) if "" in paths else find_drift_at(release, {*paths, *before})
+        if set(self.drift) - before:
+            log.error("the live release %s was edited: %s", live, ", ".join(self.drift[:10]))
+        elif before and not self.drift:
+            log.info("the live release %s is what it must be again", live)
+        return bool(self.drift)
+
+    def switched(self, short: str) -> None:
+        """The release ``short``, which was verified, is live now."""
+        self._verified, self.drift = short, ()
+        self._follow()
+
+    def doubt(self) -> None:
+        """Let it count as not verified, so that the next pull mends it."""
+        self._verified = None
+
+    @property
+    def watching(self) -> str | None:
+        """How edits are noticed; None before `watch`, and while nothing is live."""
+        return self._watch.kind if self._watch is not None else None
+
+    def watch(self, changed: Callable[[Collection[str]], None]) -> None:
+        """Tell ``changed`` from now on, in another thread, at which paths something was written."""
+        from .watching import Watch  # what it needs, only a sidecar has
+
+        self._watch = Watch(changed)
+        self._follow()
+
+    def unwatch(self) -> None:
+        """End what `watch` began."""
+        if self._watch is not None:
+            self._watch.stop()
+
+    def _follow(self) -> None:
+        if self._watch is not None:
+            live = self._root.live()
+            self._watch.follow(self._root.releases / live if live else None)
