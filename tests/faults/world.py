@@ -119,8 +119,8 @@ class Scenario:
         return [command, *place, "--agent-id=pod-1", *self.options, "-o", "json"]
 
 
-def make_world(folder: Path) -> World:
-    """Publish A and B, and let two pods pull A; B moves the channel of one of them."""
+def make_world(folder: Path, store_url: str | None = None) -> World:
+    """Publish A and B, in a local store unless another is named, and let two pods pull A; then one channel says B."""
     repository = Repository(folder / "clone")
     same = {
         "dags/__init__.py": "",
@@ -136,7 +136,7 @@ def make_world(folder: Path) -> World:
     second = repository.change(
         {"dags/daily.py": "VERSION = 2\n", "dags/new.py": "NEW = True\n", "dags/team/part_0.py": "PART = 'zero'\n"}, "B"
     )
-    store = (folder / "store").as_uri()
+    store = store_url or (folder / "store").as_uri()
     operator = Operator(repository.path, store, {NO_LINT: "1"})
     before, after = (as_delivered(repository.content(commit)) for commit in (first, second))
     world = World(store, before, after, folder / "moved", folder / "still")
