@@ -62,6 +62,11 @@ def try_take(path: Path) -> int | None:
     return descriptor
 
 
+def make(path: Path) -> None:
+    """See to it that there is a lock ``path``, which may be another user's. Raises `OSError`."""
+    os.close(_open(path))
+
+
 def _open(path: Path) -> int:
     flags = os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:

@@ -174,10 +174,10 @@ class Root:
         folder = self.releases / short_tree(tree.digest)
         if folder.exists():
             self._put_aside(folder)
+        locking.make(self._locks / folder.name)  # first: a kill must not leave a release that nobody can hold
         staged.rename(folder)
         if durable:
             disk.sync_folder(self.releases)
-        (self._locks / folder.name).touch()
         return Release(folder, tree, marks)
 
     def remove(self, short: str) -> bool:
