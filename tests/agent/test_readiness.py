@@ -45,7 +45,7 @@ def asking(delivery: Delivery) -> Iterator[list[bool]]:
 
 @pytest.mark.xfail(
     strict=True,
-    reason="between the rename of the link and the end of its flush, the new release counts as not verified",
+    reason="from the rename of the link until it is flushed, the new release counts as not verified",
 )
 def test_an_agent_is_ready_all_through_its_switches(pod: Pod) -> None:
     pod.shelf.ship("v0", ONE)
@@ -58,9 +58,7 @@ def test_an_agent_is_ready_all_through_its_switches(pod: Pod) -> None:
     assert all(said)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="while it verifies the live release once more, it forgets that it had verified it"
-)
+@pytest.mark.xfail(strict=True, reason="while the live release is verified once more, it counts as not verified")
 def test_a_standby_is_ready_all_through_its_take_over(pod: Pod) -> None:
     pod.shelf.ship("v1", {**ONE, "large.bin": bytes(64 << 20)})
     pod.delivery.pull()

@@ -158,7 +158,7 @@ def test_a_release_that_is_read_stays_and_is_whole(pod: Pod, release: Release) -
     retention.tidy(root, [release.folder.name])
     assert find_drift(release) == ()
     os.close(reader)
-    retention.tidy(root, [release.folder.name, "0" * 16])
+    retention.tidy(root, [release.folder.name])
     assert not release.folder.exists()
     assert list((pod.root / "locks").iterdir()) == []
     assert list((pod.root / "lists").iterdir()) == []
@@ -219,14 +219,9 @@ def test_a_budget_counts_each_inode_once(pod: Pod, release: Release) -> None:
     found = [path.lstat() for path in (pod.root / "releases").rglob("*")]
     assert budget.used_inodes == len({one.st_ino for one in found}) < len(found)
     assert budget.used_bytes == 512 * sum({one.st_ino: one.st_blocks for one in found}.values())
-    assert (
-        pod.delivery.status().disk
-        == budget.to_dict()
-        | {
-            "free_bytes": pod.delivery.status().disk["free_bytes"],  # type: ignore[index]
-        }
-        or pod.delivery.status().disk is not None
-    )
+    shown = pod.delivery.status().disk
+    assert shown is not None
+    assert (shown["used_bytes"], shown["used_inodes"]) == (budget.used_bytes, budget.used_inodes)
 
 
 @pytest.mark.parametrize(
@@ -345,5 +340,5 @@ def test_a_standby_is_not_ready_beside_a_damaged_release(pod: Pod) -> None:
 def test_a_floor_without_a_digest_is_malformed(pod: Pod, release: Release) -> None:
     memory = pod.root / "state.json"
     memory.write_bytes(memory.read_bytes().replace(b"sha256:", b"sha255:"))
-    with pytest.raises(Malformed, match="state.json"):
+    with pytest.raises(Malformed, match=r"state\.json"):
         pod.delivery.pull()
