@@ -1,7 +1,7 @@
 """Readers of a root while it switches, is killed, and is taken over: what they may rely on, tried a thousand times.
 
-The figures that are not asserted (what a reader sees that goes through the link) are printed; `docs/operations.md` and
-the module docstrings of `readers` and `switches` say what they mean.
+The figures that are not asserted are printed: how often a reader that goes through the link sees two trees in one
+round, and for how long.
 """
 
 from __future__ import annotations
