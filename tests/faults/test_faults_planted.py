@@ -44,14 +44,14 @@ class Planted:
 SWITCH: Final = "temporary.rename(self.path / CURRENT)"
 SWEPT: Final = {
     "the link is removed before the new one is made": Planted(
-        "agent/dagferry_agent/releases.py",
+        "agent/dagferry_agent/root.py",
         SWITCH,
         f"(self.path / CURRENT).unlink(missing_ok=True); {SWITCH}",
         KILL,
         "lost",
     ),
     "the link is switched before the release is in its place": Planted(
-        "agent/dagferry_agent/releases.py",
+        "agent/dagferry_agent/root.py",
         "        staged.rename(folder)\n",
         "        self.switch(folder.name, durable=False)\n        staged.rename(folder)\n",
         KILL,
@@ -70,7 +70,7 @@ CUT: Final = {
         "agent/dagferry_agent/staging.py", "            os.fsync(descriptor)\n", "            pass\n", "journal", "torn"
     ),
     "the new link is not flushed": Planted(
-        "agent/dagferry_agent/releases.py",
+        "agent/dagferry_agent/root.py",
         "        if durable:\n            disk.sync_folder(self.path)\n",
         "",
         "at once",
