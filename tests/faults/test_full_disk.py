@@ -45,7 +45,7 @@ def refused(agent: Program, scenario: Scenario, root: Path) -> dict[str, str]:
     assert code == 5, document
     error: dict[str, str] = document["error"]
     assert "has no room" in error["message"], error
-    assert "inodes" in error["hint"], error
+    assert "inodes are free" in error["message"], error
     return error
 
 
