@@ -89,7 +89,7 @@ BUGS: Final = {
     ),
     "a release is there before its lock": Planted(
         "unlocked",
-        ((ROOT, ADD, "        pass"), (ROOT, IN, IN + "        __import__('time').sleep(0.02)\n" + ADD + "\n")),
+        ((ROOT, ADD, ""), (ROOT, IN, IN + "        __import__('time').sleep(0.02)\n" + ADD)),
     ),
 }
 
