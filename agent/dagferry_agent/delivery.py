@@ -298,6 +298,7 @@ class Delivery:
         if remembered != state:
             self._save(remembered)
         if live != short:
+            self._live.switching(short)
             with disk.doing(f"activating {version} in {self.root.path}"):
                 self.root.switch(short, durable=self._durable)
         self._live.switched(short)

@@ -23,23 +23,29 @@ class LiveRelease:
         self.drift: tuple[str, ...] = ()
         """The paths at which it was found to differ."""
         self._root = root
-        self._verified: str | None = None
+        self._verified: frozenset[str] = frozenset()
+        """The releases that were verified and may be live: one, and while the link is switched two."""
         self._watch: Watch | None = None
 
     def is_verified(self) -> bool:
         """Whether a release is live that this process has verified. Raises `MachineFault`."""
-        return self._verified is not None and self._verified == self._root.live()
+        while True:  # another thread may switch between the two looks
+            verified = self._verified
+            if self._root.live() in verified:
+                return True
+            if self._verified is verified:
+                return False
 
     def verify(self) -> None:
         """Look at every byte of it. Raises `MachineFault`."""
         live = self._root.live()
         release = self._root.find(live) if live else None
-        self._verified, self.drift = None, ()
         self._follow()
-        if release is not None and live is not None:
-            self.drift = find_drift(release)
-            self._verified = None if self.drift else live
-        elif live is not None:
+        drift = find_drift(release) if release is not None else ()
+        # Until here what was known before holds: whoever asks meanwhile is not told that nothing is verified.
+        self.drift = drift
+        self._verified = frozenset({live} if live is not None and release is not None and not drift else ())
+        if release is None and live is not None:
             log.error("the live release %s cannot be verified: its folder or its file list is gone", live)
         if self.drift:
             log.error("the live release %s differs from its file list: %s", live, ", ".join(self.drift[:10]))
@@ -61,14 +67,18 @@ class LiveRelease:
             log.info("the live release %s is what it must be again", live)
         return bool(self.drift)
 
+    def switching(self, short: str) -> None:
+        """The release ``short``, which was verified, is about to become live."""
+        self._verified |= {short}
+
     def switched(self, short: str) -> None:
         """The release ``short``, which was verified, is live now."""
-        self._verified, self.drift = short, ()
+        self._verified, self.drift = frozenset({short}), ()
         self._follow()
 
     def doubt(self) -> None:
         """Let it count as not verified, so that the next pull mends it."""
-        self._verified = None
+        self._verified = frozenset()
 
     @property
     def watching(self) -> str | None:

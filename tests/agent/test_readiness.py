@@ -43,10 +43,6 @@ def asking(delivery: Delivery) -> Iterator[list[bool]]:
         thread.join()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="from the rename of the link until it is flushed, the new release counts as not verified",
-)
 def test_an_agent_is_ready_all_through_its_switches(pod: Pod) -> None:
     pod.shelf.ship("v0", ONE)
     pod.delivery.pull()
@@ -58,7 +54,6 @@ def test_an_agent_is_ready_all_through_its_switches(pod: Pod) -> None:
     assert all(said)
 
 
-@pytest.mark.xfail(strict=True, reason="while the live release is verified once more, it counts as not verified")
 def test_a_standby_is_ready_all_through_its_take_over(pod: Pod) -> None:
     pod.shelf.ship("v1", {**ONE, "large.bin": bytes(64 << 20)})
     pod.delivery.pull()
