@@ -213,7 +213,7 @@ def check_text(line: str) -> None:
 
 def check_json(line: str) -> None:
     record = json.loads(line)
-    assert (record["level"], record["logger"]) == ("error", "dagferry_agent.delivery")
+    assert (record["level"], record["logger"]) == ("error", "dagferry_agent.live")
     assert (record["agent_id"], record["bundle"], record["channel"]) == ("pod-1", "etl", "prod")
 
 

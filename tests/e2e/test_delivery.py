@@ -488,7 +488,8 @@ def test_changed_files_get_a_fresh_mtime(team: Team, operator: Operator, pod: Po
     pod.pull()
     new = (pod.current / "daily.py").stat()
     assert new.st_ino != old.st_ino
-    assert began - 2 < new.st_mtime < time.time() + 2
+    # Each of three switches moves it on by a whole second at the least.
+    assert began - 2 < new.st_mtime < time.time() + 4
 
 
 def test_an_edited_file_of_a_release_never_spreads(team: Team, operator: Operator, pod: Pod) -> None:
