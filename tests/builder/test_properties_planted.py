@@ -65,6 +65,9 @@ BUGS: Final = {
     "names that fold to the same are let through": Planted(
         "content", SCHEMAS + "paths.py", 'else unicodedata.normalize("NFC", name.casefold())', "else name"
     ),
+    "names of one case are let through at a glance": Planted(
+        "content", SCHEMAS + "paths.py", "[folder.lower() for folder in folders]", "folders"
+    ),
     "what links led to comes last": Planted(
         "content",
         BUILDER + "sources.py",
