@@ -100,33 +100,19 @@ class Airflow:
         }
 
 
-class DagProcessor:
-    """A running `airflow dag-processor` that reads ``folder``, with a metadata database of its own.
+class Running:
+    """A command of Airflow that runs until it is stopped, with a metadata database of its own in its home."""
 
-    It lists the files every second. One whose time has not changed is read again after ``reread_seconds``.
-    """
-
-    def __init__(self, installation: Airflow, home: Path, folder: Path, *, reread_seconds: int) -> None:
-        airflow = replace(installation, home=home)
-        plugins = home / "plugins"
-        plugins.mkdir(parents=True)
-        (plugins / "examples.py").write_text(EXAMPLES_PLUGINS)
+    def __init__(self, airflow: Airflow, *command: str, **settings: object) -> None:
+        airflow.home.mkdir(parents=True, exist_ok=True)
         airflow.migrate()
-        self._database = home / "airflow.db"
-        self._log = home / "dag-processor.log"
-        environment = airflow.environment(
-            core__dags_folder=folder,
-            dag_processor__refresh_interval=1,
-            dag_processor__bundle_refresh_check_interval=1,
-            dag_processor__min_file_process_interval=reread_seconds,
-            dag_processor__stale_dag_threshold=STALE_SECONDS,
-            scheduler__parsing_cleanup_interval=1,
-        )
+        self._database = airflow.home / "airflow.db"
+        self._log = airflow.home / f"{command[0]}.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [airflow.python, "-I", "-m", "airflow", "dag-processor"],
-                cwd=home,
-                env=environment,
+                [airflow.python, "-I", "-m", "airflow", *command],
+                cwd=airflow.home,
+                env=airflow.environment(**settings),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -144,10 +130,15 @@ class DagProcessor:
                 with suppress(subprocess.TimeoutExpired):
                     self._process.wait(SIGTERM_SECONDS)
                     return
-            raise AssertionError(f"SIGTERM did not end the dag-processor: {self.last_words}")
+            raise AssertionError(f"SIGTERM did not end Airflow: {self.last_words}")
         finally:
             self._process.kill()
             self._process.wait()
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
 
     @property
     def last_words(self) -> str:
@@ -157,6 +148,28 @@ class DagProcessor:
     def connect(self) -> sqlite3.Connection:
         """A connection to the metadata database that cannot write."""
         return sqlite3.connect(f"{self._database.as_uri()}?mode=ro", uri=True)
+
+
+class DagProcessor(Running):
+    """A running `airflow dag-processor` that reads ``folder``.
+
+    It lists the files every second. One whose time has not changed is read again after ``reread_seconds``.
+    """
+
+    def __init__(self, installation: Airflow, home: Path, folder: Path, *, reread_seconds: int) -> None:
+        plugins = home / "plugins"
+        plugins.mkdir(parents=True)
+        (plugins / "examples.py").write_text(EXAMPLES_PLUGINS)
+        super().__init__(
+            replace(installation, home=home),
+            "dag-processor",
+            core__dags_folder=folder,
+            dag_processor__refresh_interval=1,
+            dag_processor__bundle_refresh_check_interval=1,
+            dag_processor__min_file_process_interval=reread_seconds,
+            dag_processor__stale_dag_threshold=STALE_SECONDS,
+            scheduler__parsing_cleanup_interval=1,
+        )
 
     def active(self) -> dict[str, str]:
         """The DAGs that users see, which are those that are not stale: their files by id."""
@@ -195,7 +208,7 @@ class DagProcessor:
         wanted = set(dag_ids)
 
         def seen() -> bool | None:
-            assert self._process.poll() is None, "the dag-processor ended"
+            assert self.runs, "the dag-processor ended"
             return (self.active().keys() == wanted and not self.import_errors()) or None
 
         try:
