@@ -1,20 +1,83 @@
-"""What somebody may activate here by hand: a release that is on this disk, named as it was when it was live."""
+"""A release that somebody makes live here by hand: it is on this disk, and named as it was when it was live.
+
+It stays live, pinned, until the channel names another tree than it did then.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from dagferry_schemas.errors import Conflict, Unknown
+from dagferry_schemas.errors import Conflict, Corrupt, Unknown
+from dagferry_schemas.names import short_tree
+
+from .drift import find_drift
+from .staging import Work
+from .state import Pin
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from dagferry_schemas.endpoint import PullReply
+
+    from .activation import Activation
+    from .providing import Provider
+    from .root import Root
     from .state import Served, State
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{7,64}")
 _SHA_IN_VERSION: Final = re.compile(r"-g([0-9a-f]{12,64})(?:\+local)?$")
+
+
+class ByHand:
+    """Pins releases of ``root``. The caller holds its lock."""
+
+    def __init__(self, root: Root, provider: Provider, activation: Activation) -> None:
+        self._root = root
+        self._provider = provider
+        self._activation = activation
+
+    def activate(self, text: str) -> PullReply:
+        """Make the release that ``text`` names live. Raises `Unknown`, `Conflict`, `Corrupt`, `MachineFault`."""
+        state = self._activation.state()
+        wanted = find_here(state, self._root.names(), text)
+        release = self._root.find(short_tree(wanted.tree))
+        wrong = find_drift(release) if release is not None else ("its file list",)
+        if release is None or wrong:
+            raise Corrupt(
+                f"the release of {wanted.version} on this disk is damaged at {', '.join(wrong[:5])}",
+                "nothing was changed: activate another one; `status` lists what is here",
+            )
+        live = self._root.live()
+        stamp = self._activation.stamp(state)
+        before = self._root.find(live) if live else None
+        work = Work() if live == release.folder.name else self._provider.awaken(release, before, stamp)
+        pinned = replace(state, pin=Pin(wanted.version, wanted.tree, state.channel_tree))
+        return self._activation.switch(state, pinned, wanted.tree, wanted.version, None, work, stamp)
+
+    def keep(self, state: State, heard: State) -> PullReply:
+        """What is pinned stays live; a switch to it that was not finished is."""
+        assert heard.pin is not None
+        short = short_tree(heard.pin.tree)
+        release = self._root.find(short)
+        if self._root.live() == short or release is None or find_drift(release):
+            if heard != state:
+                self._activation.save(heard)
+            return self._activation.unchanged(heard)
+        return self._activation.switch(
+            state, heard, heard.pin.tree, heard.pin.version, None, Work(), self._activation.stamp(state)
+        )
+
+    def resume(self) -> PullReply:
+        """Let the channel say again what is live. Raises `Unknown` if nothing is pinned."""
+        state = self._activation.state()
+        if state.pin is None:
+            raise Unknown("nothing is pinned here", "`activate VERSION` pins a release", code="not_pinned")
+        resumed = replace(state, pin=None)
+        self._activation.save(resumed)
+        return self._activation.unchanged(resumed)
 
 
 def find_here(state: State, names: Collection[str], text: str) -> Served:

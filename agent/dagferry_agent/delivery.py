@@ -1,14 +1,11 @@
-"""One pull: read the head, decide, have the release, activate, remember, tidy up. And what is done here by hand.
+"""One pull: read the head, decide, have the release, activate, remember, tidy up.
 
-The order of an activation is what makes it safe: stage, verify, flush, rename into ``releases``, flush, write the
-floor, switch the link, flush. Whatever dies in between, the link leads to the old release or to the new one, whole; the
-same generation is a no-op only if the link already leads to its release, otherwise the switch is finished.
-
-A failure of any kind leaves the live release as it is: nothing that is live is removed before its verified successor.
+The order is what makes it safe: stage, verify, flush, rename into ``releases``, flush (`providing`), write the floor,
+switch the link, flush (`activation`). Whatever dies in between, the link leads to the old release or to the new one,
+whole. A failure of any kind leaves the live release as it is: nothing that is live is removed before its verified
+successor.
 
 An agent that stands by beside another one of the same root changes nothing: its pulls say what the disk says.
-
-A release that was activated here by hand stays live until the channel names another tree than it did then.
 """
 
 from __future__ import annotations
@@ -17,21 +14,19 @@ import logging
 import threading
 import time
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from dagferry_schemas import layout, trust
-from dagferry_schemas.endpoint import PullReply
-from dagferry_schemas.errors import Corrupt, DagferryError, DeliveryFailed, Unknown
+from dagferry_schemas.errors import Corrupt, DagferryError
 from dagferry_schemas.names import check_version, short_tree
-from dagferry_storage import disk, fetch, published
+from dagferry_storage import disk, published
 from dagferry_storage.metered import MeteredStore
 from dagferry_storage.stores import open_store
 
-from . import locking, retention, room
+from . import locking, room
 from . import state as memory
-from .by_hand import find_here
-from .drift import find_drift
+from .activation import Activation
+from .by_hand import ByHand
+from .head import ChannelHead
 from .live import LiveRelease
 from .providing import Provider
 from .root import Root
@@ -41,9 +36,8 @@ from .staging import Work
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from dagferry_schemas.endpoint import AgentStatus
+    from dagferry_schemas.endpoint import AgentStatus, PullReply
     from dagferry_schemas.pins import Content
-    from dagferry_schemas.trust import Floor, TrustedRecord
     from dagferry_storage.store import Store
 
     from .providing import Shown
@@ -71,15 +65,15 @@ class Delivery:
         self.settings = settings
         self.root = root
         self._store = store
-        self._clock = clock
+        self._live = LiveRelease(root)
+        self._head = ChannelHead(settings)
         self._provider = Provider(settings, root, shown)
-        self._durable = settings.durability != "none"
+        self._activation = Activation(settings, root, self._live, clock)
+        self._hand = ByHand(root, self._provider, self._activation)
         self._pulling = threading.Lock()
         self._leads = True
         self._turn: int | None = None
         """The lock of the active agent, held as long as the process lives."""
-        self._seen: tuple[TrustedRecord, str] | None = None  # the last accepted head, and its token
-        self._live = LiveRelease(root)
         self._last_check: str | None = None
         self._last_error: dict[str, str] | None = None
         self._budget: tuple[list[str], room.Budget] | None = None  # of the releases that there were
@@ -105,7 +99,8 @@ class Delivery:
         """Follow the channel from the next pull on. Raises `MachineFault`."""
         with self._pulling:
             self.root.clean()
-            self._leads, self._seen = True, None
+            self._leads = True
+            self._head.forget()
             self._live.verify()
 
     def verify(self) -> tuple[str, ...]:
@@ -163,11 +158,11 @@ class Delivery:
 
         Raises `Unknown`, `Conflict`, `Corrupt` if that release is damaged, `MachineFault`.
         """
-        return self._by_hand(lambda: self._activate(text))
+        return self._by_hand(lambda: self._hand.activate(text))
 
     def resume(self) -> PullReply:
         """Follow the channel again from the next pull on; the reply says what is live until then. Raises `Unknown`."""
-        return self._by_hand(self._resume)
+        return self._by_hand(self._hand.resume)
 
     def _by_hand(self, work: Callable[[], PullReply]) -> PullReply:
         began = time.monotonic()
@@ -185,7 +180,7 @@ class Delivery:
                 self._last_error = {"code": error.code, "message": error.message}
                 raise
             finally:
-                self._last_check = self._now()
+                self._last_check = self._activation.now()
             self._last_error = None
             return replace(
                 reply,
@@ -196,80 +191,30 @@ class Delivery:
 
     def _pull_channel(self, meter: MeteredStore) -> PullReply:
         with self.root.lock():
-            state = self._state()
-            trusted = self._read_head(meter, state.floor)
+            state = self._activation.state()
+            trusted = self._head.read(meter, state.floor)
             record = trusted.record
             heard = state.heard(record.live.content.tree, trusted.floor)
             if heard.pin is not None:
-                return self._keep_pinned(state, heard)
+                return self._hand.keep(state, heard)
             return self._serve(meter, state, heard, record.live.content, record.live.version, record.generation)
 
     def _pull_version(self, name: str, meter: MeteredStore) -> PullReply:
         with self.root.lock():
-            state = self._state()
+            state = self._activation.state()
             version = published.resolve(meter, self.settings.bundle, name).version
             return self._serve(meter, state, state, version.content, version.version, None)
-
-    def _read_head(self, meter: MeteredStore, floor: Floor | None) -> TrustedRecord:
-        bundle, channel = self.settings.bundle, self.settings.channel
-        if self._seen is not None:
-            key = layout.head(bundle, channel)
-            newer = meter.read_if_changed(key, self._seen[1], limit=layout.MAX_DOCUMENT)
-            stored = newer.body if newer else self._seen[0].stored
-            token = newer.token if newer else self._seen[1]
-        else:
-            head = fetch.head(meter, bundle, channel)
-            stored, token = head.body, head.token
-        trusted = trust.accept_record(stored, bundle=bundle, channel=channel, policy=trust.Policy.UNSIGNED, floor=floor)
-        self._seen = (trusted, token)
-        return trusted
 
     def _observe(self, _meter: MeteredStore) -> PullReply:
         """What the disk says that another agent writes; a release that it made live is verified here, too."""
         if not self._live.is_verified():
             self._live.verify()
-        reply = self._unchanged(self._state())
+        reply = self._activation.unchanged(self._activation.state())
         if not self._live.is_verified():
             raise Corrupt(
                 f"the live release {self.root.live()} is not what it must be", "the agent that is active mends it"
             )
         return reply
-
-    def _activate(self, text: str) -> PullReply:
-        state = self._state()
-        wanted = find_here(state, self.root.names(), text)
-        release = self.root.find(short_tree(wanted.tree))
-        wrong = find_drift(release) if release is not None else ("its file list",)
-        if release is None or wrong:
-            raise Corrupt(
-                f"the release of {wanted.version} on this disk is damaged at {', '.join(wrong[:5])}",
-                "nothing was changed: activate another one; `status` lists what is here",
-            )
-        live = self.root.live()
-        stamp = self._stamp(state)
-        before = self.root.find(live) if live else None
-        work = Work() if live == release.folder.name else self._provider.awaken(release, before, stamp)
-        pinned = replace(state, pin=memory.Pin(wanted.version, wanted.tree, state.channel_tree))
-        return self._switch(state, pinned, wanted.tree, wanted.version, None, work, stamp)
-
-    def _keep_pinned(self, state: State, heard: State) -> PullReply:
-        """What is pinned stays live; a switch to it that was not finished is."""
-        assert heard.pin is not None
-        short = short_tree(heard.pin.tree)
-        release = self.root.find(short)
-        if self.root.live() == short or release is None or find_drift(release):
-            if heard != state:
-                self._save(heard)
-            return self._unchanged(heard)
-        return self._switch(state, heard, heard.pin.tree, heard.pin.version, None, Work(), self._stamp(state))
-
-    def _resume(self) -> PullReply:
-        state = self._state()
-        if state.pin is None:
-            raise Unknown("nothing is pinned here", "`activate VERSION` pins a release", code="not_pinned")
-        resumed = replace(state, pin=None)
-        self._save(resumed)
-        return self._unchanged(resumed)
 
     def _serve(
         self, meter: MeteredStore, state: State, heard: State, content: Content, version: str, generation: int | None
@@ -277,81 +222,19 @@ class Delivery:
         """Make ``content`` live, if it is not; the reply's costs are filled in by the caller."""
         short = short_tree(content.tree)
         live = self.root.live()
-        stamp = self._stamp(state)
+        stamp = self._activation.stamp(state)
         work = Work()
         if live != short:
             work = self._provider.provide(meter, content, live, stamp)
         elif not self._live.is_verified():
             work = self._provider.mend(meter, content, stamp)
-        return self._switch(state, heard, content.tree, version, generation, work, stamp)
-
-    def _switch(
-        self, state: State, heard: State, tree: str, version: str, generation: int | None, work: Work, stamp: int
-    ) -> PullReply:
-        """Make the release of ``tree``, which is on the disk and verified, live, and remember that first."""
-        short = short_tree(tree)
-        live = self.root.live()
-        before = state.last_of(live) if live else None
-        switched = live != short or work.written > 0
-        remembered = heard.served(tree, version, generation, self._now())
-        remembered = replace(remembered, stamp=stamp if switched else state.stamp)
-        if remembered != state:
-            self._save(remembered)
-        if live != short:
-            self._live.switching(short)
-            with disk.doing(f"activating {version} in {self.root.path}"):
-                self.root.switch(short, durable=self._durable)
-        self._live.switched(short)
-        self._tidy(remembered, short)
-        return PullReply(
-            bundle=self.settings.bundle,
-            channel=self.settings.channel if generation is not None else None,
-            generation=generation,
-            version=version,
-            tree=tree,
-            previous=before.version if before else None,
-            changed=switched,
-            files_written=work.written,
-            files_linked=work.linked,
-            bytes_fetched=0,
-            requests=0,
-            seconds=0.0,
-            files_copied=work.copied,
-            pinned=remembered.pin.version if remembered.pin else None,
-        )
-
-    def _unchanged(self, state: State) -> PullReply:
-        """What is live, and was. Raises `DeliveryFailed` if nothing is."""
-        live = self.root.live()
-        served = state.last_of(live) if live else None
-        if served is None:
-            raise DeliveryFailed("nothing is live here yet", "the active agent of this root delivers", code="not_yet")
-        return PullReply(
-            bundle=self.settings.bundle,
-            channel=self.settings.channel if served.generation is not None else None,
-            generation=served.generation,
-            version=served.version,
-            tree=served.tree,
-            previous=served.version,
-            changed=False,
-            files_written=0,
-            files_linked=0,
-            bytes_fetched=0,
-            requests=0,
-            seconds=0.0,
-            pinned=state.pin.version if state.pin else None,
-        )
-
-    def _tidy(self, state: State, live: str) -> None:
-        keep, before = self.settings.keep_releases, self._now(-timedelta(hours=self.settings.grace_hours))
-        names = retention.expired(self.root.names(), state, live, keep=keep, before=before)
-        retention.tidy(self.root, names)
+        return self._activation.switch(state, heard, content.tree, version, generation, work, stamp)
 
     def status(self) -> AgentStatus:
         """What is live, from the disk, and how the last pull went. Never raises for a foreseen failure."""
         settings = self.settings
         try:
-            seen, error = look(self.root, self._state()), self._last_error
+            seen, error = look(self.root, self._activation.state()), self._last_error
             budget = self._measured(list(seen.names))
         except DagferryError as found:
             seen, budget = Seen(None, (), memory.State(settings.bundle, settings.channel)), None
@@ -371,18 +254,3 @@ class Delivery:
             if self._budget is None or self._budget[0] != names:
                 self._budget = (names, room.measure(self.root.releases, free))
             return replace(self._budget[1], free_bytes=free.size, free_inodes=free.inodes)
-
-    def _stamp(self, state: State) -> int:
-        return max(int(self._clock() * 1000), state.stamp + 1)
-
-    def _save(self, state: State) -> None:
-        with disk.doing(f"writing {self.root.path / memory.FILE}"):
-            memory.save(self.root.path, state, durable=self._durable)
-
-    def _state(self) -> State:
-        with disk.doing(f"reading {self.root.path / memory.FILE}"):
-            return memory.load(self.root.path, self.settings.bundle, self.settings.channel)
-
-    def _now(self, shift: timedelta = timedelta()) -> str:
-        moment = datetime.fromtimestamp(self._clock(), timezone.utc) + shift
-        return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

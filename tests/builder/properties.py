@@ -236,7 +236,9 @@ PATIENCE: Final = 4
 LINKED_SCRIPT: Final = plans.Plan(
     {"run.sh": plans.Entry(plans.EXECUTABLE, b""), "linked.sh": plans.Entry(plans.LINK, b"run.sh")}
 )
-ALIKE: Final = [plans.Plan(dict.fromkeys(names, plans.Entry(plans.FILE, b""))) for names in (("É", "é"), ("A/b", "a/c"))]
+ALIKE: Final = [
+    plans.Plan(dict.fromkeys(names, plans.Entry(plans.FILE, b""))) for names in (("É", "é"), ("A/b", "a/c"))
+]
 ALWAYS: Final = {"content": [LINKED_SCRIPT, *ALIKE]}
 """Plans that are tried before any other, because chance makes them too seldom."""
 

@@ -1,0 +1,120 @@
+"""Making a release live that is on this disk and verified: write the floor, switch the link, flush, tidy up.
+
+The memory is written before the link is switched, so that a kill in between is finished by the next pull. The link and
+nothing else says what is live; the same generation is a no-op only if the link already leads to its release.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from dagferry_schemas.endpoint import PullReply
+from dagferry_schemas.errors import DeliveryFailed
+from dagferry_schemas.names import short_tree
+from dagferry_storage import disk
+
+from . import retention
+from . import state as memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .live import LiveRelease
+    from .root import Root
+    from .settings import Settings
+    from .staging import Work
+    from .state import State
+
+
+class Activation:
+    """Switches ``root``, whose live release is ``live``. ``clock`` gives seconds since 1970."""
+
+    def __init__(self, settings: Settings, root: Root, live: LiveRelease, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._root = root
+        self._live = live
+        self._clock = clock
+        self._durable = settings.durability != "none"
+
+    def switch(
+        self, state: State, heard: State, tree: str, version: str, generation: int | None, work: Work, stamp: int
+    ) -> PullReply:
+        """Make the release of ``tree``, which is on the disk and verified, live, and remember that first."""
+        short = short_tree(tree)
+        live = self._root.live()
+        before = state.last_of(live) if live else None
+        switched = live != short or work.written > 0
+        remembered = heard.served(tree, version, generation, self.now())
+        remembered = replace(remembered, stamp=stamp if switched else state.stamp)
+        if remembered != state:
+            self.save(remembered)
+        if live != short:
+            self._live.switching(short)
+            with disk.doing(f"activating {version} in {self._root.path}"):
+                self._root.switch(short, durable=self._durable)
+        self._live.switched(short)
+        self._tidy(remembered, short)
+        return PullReply(
+            bundle=self._settings.bundle,
+            channel=self._settings.channel if generation is not None else None,
+            generation=generation,
+            version=version,
+            tree=tree,
+            previous=before.version if before else None,
+            changed=switched,
+            files_written=work.written,
+            files_linked=work.linked,
+            bytes_fetched=0,
+            requests=0,
+            seconds=0.0,
+            files_copied=work.copied,
+            pinned=remembered.pin.version if remembered.pin else None,
+        )
+
+    def unchanged(self, state: State) -> PullReply:
+        """What is live, and was. Raises `DeliveryFailed` if nothing is."""
+        live = self._root.live()
+        served = state.last_of(live) if live else None
+        if served is None:
+            raise DeliveryFailed("nothing is live here yet", "the active agent of this root delivers", code="not_yet")
+        return PullReply(
+            bundle=self._settings.bundle,
+            channel=self._settings.channel if served.generation is not None else None,
+            generation=served.generation,
+            version=served.version,
+            tree=served.tree,
+            previous=served.version,
+            changed=False,
+            files_written=0,
+            files_linked=0,
+            bytes_fetched=0,
+            requests=0,
+            seconds=0.0,
+            pinned=state.pin.version if state.pin else None,
+        )
+
+    def _tidy(self, state: State, live: str) -> None:
+        keep, before = self._settings.keep_releases, self.now(-timedelta(hours=self._settings.grace_hours))
+        names = retention.expired(self._root.names(), state, live, keep=keep, before=before)
+        retention.tidy(self._root, names)
+
+    def stamp(self, state: State) -> int:
+        """A time for a folder that none of this root has had, in milliseconds."""
+        return max(int(self._clock() * 1000), state.stamp + 1)
+
+    def save(self, state: State) -> None:
+        """Replace the memory. Raises `MachineFault`."""
+        with disk.doing(f"writing {self._root.path / memory.FILE}"):
+            memory.save(self._root.path, state, durable=self._durable)
+
+    def state(self) -> State:
+        """The memory. Raises `Malformed`, `Conflict`, `MachineFault`; see `state.load`."""
+        with disk.doing(f"reading {self._root.path / memory.FILE}"):
+            return memory.load(self._root.path, self._settings.bundle, self._settings.channel)
+
+    def now(self, shift: timedelta = timedelta()) -> str:
+        """The present, or another moment, as RFC 3339."""
+        moment = datetime.fromtimestamp(self._clock(), timezone.utc) + shift
+        return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,41 @@
+"""The channel's head, read again and again, in full or as "unchanged", and each time judged by the trust rules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagferry_schemas import layout, trust
+from dagferry_storage import fetch
+
+if TYPE_CHECKING:
+    from dagferry_schemas.trust import Floor, TrustedRecord
+    from dagferry_storage.metered import MeteredStore
+
+    from .settings import Settings
+
+
+class ChannelHead:
+    """What the channel of ``settings`` says. To be used by one thread at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._seen: tuple[TrustedRecord, str] | None = None  # the last accepted head, and its token
+
+    def read(self, meter: MeteredStore, floor: Floor | None) -> TrustedRecord:
+        """The newest record, above ``floor``. Raises `BadData`, `DeliveryFailed`."""
+        bundle, channel = self._settings.bundle, self._settings.channel
+        if self._seen is not None:
+            key = layout.head(bundle, channel)
+            newer = meter.read_if_changed(key, self._seen[1], limit=layout.MAX_DOCUMENT)
+            stored = newer.body if newer else self._seen[0].stored
+            token = newer.token if newer else self._seen[1]
+        else:
+            head = fetch.head(meter, bundle, channel)
+            stored, token = head.body, head.token
+        trusted = trust.accept_record(stored, bundle=bundle, channel=channel, policy=trust.Policy.UNSIGNED, floor=floor)
+        self._seen = (trusted, token)
+        return trusted
+
+    def forget(self) -> None:
+        """Read all of it the next time."""
+        self._seen = None
