@@ -7,7 +7,7 @@ nothing else says what is live; the same generation is a no-op only if the link 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dagferry_schemas.endpoint import PullReply
@@ -17,6 +17,7 @@ from dagferry_storage import disk
 
 from . import retention
 from . import state as memory
+from .clock import utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .root import Root
     from .settings import Settings
     from .staging import Work
-    from .state import State
+    from .state import State, Wanted
 
 
 class Activation:
@@ -38,30 +39,28 @@ class Activation:
         self._clock = clock
         self._durable = settings.durability != "none"
 
-    def switch(
-        self, state: State, heard: State, tree: str, version: str, generation: int | None, work: Work, stamp: int
-    ) -> PullReply:
-        """Make the release of ``tree``, which is on the disk and verified, live, and remember that first."""
-        short = short_tree(tree)
+    def switch(self, state: State, heard: State, wanted: Wanted, work: Work, stamp: int) -> PullReply:
+        """Make the release of ``wanted``, which is on the disk and verified, live, and remember that first."""
+        short = short_tree(wanted.tree)
         live = self._root.live()
         before = state.last_of(live) if live else None
         switched = live != short or work.written > 0
-        remembered = heard.served(tree, version, generation, self.now())
+        remembered = heard.served(wanted, self.now())
         remembered = replace(remembered, stamp=stamp if switched else state.stamp)
         if remembered != state:
             self.save(remembered)
         if live != short:
             self._live.switching(short)
-            with disk.doing(f"activating {version} in {self._root.path}"):
+            with disk.doing(f"activating {wanted.version} in {self._root.path}"):
                 self._root.switch(short, durable=self._durable)
         self._live.switched(short)
         self._tidy(remembered, short)
         return PullReply(
             bundle=self._settings.bundle,
-            channel=self._settings.channel if generation is not None else None,
-            generation=generation,
-            version=version,
-            tree=tree,
+            channel=self._settings.channel if wanted.generation is not None else None,
+            generation=wanted.generation,
+            version=wanted.version,
+            tree=wanted.tree,
             previous=before.version if before else None,
             changed=switched,
             files_written=work.written,
@@ -116,5 +115,4 @@ class Activation:
 
     def now(self, shift: timedelta = timedelta()) -> str:
         """The present, or another moment, as RFC 3339."""
-        moment = datetime.fromtimestamp(self._clock(), timezone.utc) + shift
-        return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return utc(self._clock() + shift.total_seconds())

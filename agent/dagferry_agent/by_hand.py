@@ -10,17 +10,19 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from dagferry_schemas.errors import Conflict, Corrupt, Unknown
+from dagferry_schemas.errors import Conflict, Corrupt, Unknown, Untrusted
+from dagferry_schemas.keyring import PROMOTER, PUBLISHER
 from dagferry_schemas.names import short_tree
 
 from .drift import find_drift
 from .staging import Work
-from .state import Pin
+from .state import Pin, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from dagferry_schemas.endpoint import PullReply
+    from dagferry_schemas.trust import Policy
 
     from .activation import Activation
     from .providing import Provider
@@ -39,10 +41,14 @@ class ByHand:
         self._provider = provider
         self._activation = activation
 
-    def activate(self, text: str) -> PullReply:
-        """Make the release that ``text`` names live. Raises `Unknown`, `Conflict`, `Corrupt`, `MachineFault`."""
+    def activate(self, text: str, policy: Policy) -> PullReply:
+        """Make the release that ``text`` names live.
+
+        Raises `Unknown`, `Conflict`, `Untrusted`, `Corrupt`, `MachineFault`.
+        """
         state = self._activation.state()
         wanted = find_here(state, self._root.names(), text)
+        check_still_vouched(wanted, state, policy)
         release = self._root.find(short_tree(wanted.tree))
         wrong = find_drift(release) if release is not None else ("its file list",)
         if release is None or wrong:
@@ -55,7 +61,8 @@ class ByHand:
         before = self._root.find(live) if live else None
         work = Work() if live == release.folder.name else self._provider.awaken(release, before, stamp)
         pinned = replace(state, pin=Pin(wanted.version, wanted.tree, state.channel_tree))
-        return self._activation.switch(state, pinned, wanted.tree, wanted.version, None, work, stamp)
+        again = Wanted(wanted.tree, wanted.version, signers=wanted.signers)
+        return self._activation.switch(state, pinned, again, work, stamp)
 
     def keep(self, state: State, heard: State) -> PullReply:
         """What is pinned stays live; a switch to it that was not finished is."""
@@ -66,9 +73,9 @@ class ByHand:
             if heard != state:
                 self._activation.save(heard)
             return self._activation.unchanged(heard)
-        return self._activation.switch(
-            state, heard, heard.pin.tree, heard.pin.version, None, Work(), self._activation.stamp(state)
-        )
+        known = state.last_of(short)
+        pinned = Wanted(heard.pin.tree, heard.pin.version, signers=known.signers if known else ())
+        return self._activation.switch(state, heard, pinned, Work(), self._activation.stamp(state))
 
     def resume(self) -> PullReply:
         """Let the channel say again what is live. Raises `Unknown` if nothing is pinned."""
@@ -101,6 +108,27 @@ def find_here(state: State, names: Collection[str], text: str) -> Served:
     raise Unknown(
         f"no release of version {text!r} is on this disk", f"{hint}; `status` lists all", code="unknown_version"
     )
+
+
+def check_still_vouched(wanted: Served, state: State, policy: Policy) -> None:
+    """Refuse a release for which no key vouches that still counts: it came unsigned, or its key was taken away.
+
+    Raises `Untrusted`.
+    """
+    if policy.keyring is None:
+        return
+    counting = policy.keyring.counting
+    keys = (
+        *counting(PUBLISHER, state.bundle, None, policy.now),
+        *counting(PROMOTER, state.bundle, state.channel, policy.now),
+    )
+    if not {key.public.key_id for key in keys} & set(wanted.signers):
+        raise Untrusted(
+            f"no key of the keyring vouches for the release of {wanted.version} on this disk",
+            "nothing was changed. It came before the agent had a keyring, or its key is gone or over; "
+            f"`dagferry-agent pull --version {wanted.version}` asks the store for its statement",
+            code="unsigned",
+        )
 
 
 def _is_of_commit(version: str, text: str) -> bool:

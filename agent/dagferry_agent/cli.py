@@ -156,9 +156,13 @@ def status(**options: Any) -> None:  # noqa: ANN401
 
 
 def _look(folder: Path, options: dict[str, Any]) -> AgentStatus:
+    from dagferry_storage.keyring_folder import KeyringFolder
+
     from . import sight, state
+    from .clock import utc_now
     from .drift import find_drift
     from .root import Root
+    from .vouching import vouched
 
     root = Root(folder)
     with disk.doing(f"reading {folder}"):
@@ -172,7 +176,7 @@ def _look(folder: Path, options: dict[str, Any]) -> AgentStatus:
         seen = sight.look(root, memory)
         release = root.find(seen.live) if seen.live else None
         drift = find_drift(release) if release else ()
-    return seen.status(agent_id(options), drift=drift)
+    return vouched(seen.status(agent_id(options), drift=drift), KeyringFolder(options["keyring"]), None, utc_now())
 
 
 @commands.group("tokens", no_args_is_help=False)
@@ -214,6 +218,10 @@ def _status_text(found: AgentStatus) -> str:
         lines.append(f"before: {found.previous}")
     if found.pinned:
         lines.append(f"pinned here to {found.pinned} until the channel moves")
+    if found.signed_by:
+        lines.append(f"signed by: {', '.join(found.signed_by)}")
+    if not found.verifying:
+        lines.append("NOT verified: without --keyring, records are believed unsigned")
     if found.last_check:
         lines.append(f"last look at the store: {found.last_check}")
     if found.last_error:

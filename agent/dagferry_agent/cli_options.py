@@ -76,6 +76,11 @@ SETTINGS = stack(
     ),
     option("--listen", default="127.0.0.1:8470", show_default=True, metavar="HOST:PORT", help="Where serve answers."),
     option("--tokens-file", type=click.Path(path_type=Path), help="Who may ask: a JSON array of entries."),
+    option(
+        "--keyring",
+        type=click.Path(path_type=Path),
+        help="A folder of public keys: nothing is delivered that they did not sign.",
+    ),
     option("--poll-seconds", type=float, default=15.0, show_default=True, help="Between looks at the store; 0: never."),
     option("--keep-releases", type=click.IntRange(min=1), default=5, show_default=True, help="How many stay on disk."),
     option("--grace-hours", type=float, default=6.0, show_default=True, help="How long a replaced release stays."),
@@ -103,6 +108,7 @@ def settings_of(options: dict[str, Any]) -> Settings:
     """The settings that ``options`` describe. Raises `Usage`."""
     host, port = _address(options["listen"])
     tokens_file: Path | None = options["tokens_file"]
+    keyring: Path | None = options["keyring"]
     return Settings(
         store=options["store"],
         bundle=check_name("bundle", options["bundle"]),
@@ -112,6 +118,7 @@ def settings_of(options: dict[str, Any]) -> Settings:
         host=host,
         port=port,
         tokens_file=tokens_file.absolute() if tokens_file is not None else None,
+        keyring=keyring.absolute() if keyring is not None else None,
         poll_seconds=_amount("--poll-seconds", options["poll_seconds"]),
         keep_releases=options["keep_releases"],
         grace_hours=_amount("--grace-hours", options["grace_hours"]),

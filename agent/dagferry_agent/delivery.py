@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from dagferry_schemas.errors import Corrupt, DagferryError
 from dagferry_schemas.names import check_version, short_tree
-from dagferry_storage import disk, published
+from dagferry_storage import disk, fetch, published
+from dagferry_storage.keyring_folder import KeyringFolder
 from dagferry_storage.metered import MeteredStore
 from dagferry_storage.stores import open_store
 
@@ -32,12 +33,14 @@ from .providing import Provider
 from .root import Root
 from .sight import Seen, look
 from .staging import Work
+from .vouching import vouched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from dagferry_schemas.endpoint import AgentStatus, PullReply
     from dagferry_schemas.pins import Content
+    from dagferry_schemas.trust import Policy
     from dagferry_storage.store import Store
 
     from .providing import Shown
@@ -67,6 +70,7 @@ class Delivery:
         self._store = store
         self._live = LiveRelease(root)
         self._head = ChannelHead(settings)
+        self._keyring = KeyringFolder(settings.keyring)
         self._provider = Provider(settings, root, shown)
         self._activation = Activation(settings, root, self._live, clock)
         self._hand = ByHand(root, self._provider, self._activation)
@@ -80,6 +84,8 @@ class Delivery:
 
     def prepare(self) -> None:
         """Clean up what a crash left, and verify the live release. Raises `MachineFault` if the root is unusable."""
+        if not self._keyring.verifies:
+            log.warning("no --keyring: records are believed without a signature")
         self.root.prepare()
         self.root.clean()
         self.verify()
@@ -158,7 +164,7 @@ class Delivery:
 
         Raises `Unknown`, `Conflict`, `Corrupt` if that release is damaged, `MachineFault`.
         """
-        return self._by_hand(lambda: self._hand.activate(text))
+        return self._by_hand(lambda: self._hand.activate(text, self._policy()))
 
     def resume(self) -> PullReply:
         """Follow the channel again from the next pull on; the reply says what is live until then. Raises `Unknown`."""
@@ -192,18 +198,26 @@ class Delivery:
     def _pull_channel(self, meter: MeteredStore) -> PullReply:
         with self.root.lock():
             state = self._activation.state()
-            trusted = self._head.read(meter, state.floor)
-            record = trusted.record
-            heard = state.heard(record.live.content.tree, trusted.floor)
+            trusted = self._head.read(meter, self._policy(), state.floor, keeps=self.root.live() is not None)
+            live = trusted.record.live
+            heard = state.heard(live.content.tree, trusted.floor)
             if heard.pin is not None:
                 return self._hand.keep(state, heard)
-            return self._serve(meter, state, heard, record.live.content, record.live.version, record.generation)
+            wanted = memory.Wanted(live.content.tree, live.version, trusted.record.generation, trusted.key_ids)
+            return self._serve(meter, state, heard, live.content, wanted)
 
     def _pull_version(self, name: str, meter: MeteredStore) -> PullReply:
         with self.root.lock():
             state = self._activation.state()
-            version = published.resolve(meter, self.settings.bundle, name).version
-            return self._serve(meter, state, state, version.content, version.version, None)
+            found = published.resolve(meter, self.settings.bundle, name)
+            signers = fetch.statement(meter, found, self._policy())
+            content = found.version.content
+            wanted = memory.Wanted(content.tree, found.version.version, signers=signers)
+            return self._serve(meter, state, state, content, wanted)
+
+    def _policy(self) -> Policy:
+        """What is demanded of signatures now. Raises `Untrusted` if a keyring is configured and cannot be used."""
+        return self._keyring.policy(self._activation.now())
 
     def _observe(self, _meter: MeteredStore) -> PullReply:
         """What the disk says that another agent writes; a release that it made live is verified here, too."""
@@ -217,7 +231,7 @@ class Delivery:
         return reply
 
     def _serve(
-        self, meter: MeteredStore, state: State, heard: State, content: Content, version: str, generation: int | None
+        self, meter: MeteredStore, state: State, heard: State, content: Content, wanted: memory.Wanted
     ) -> PullReply:
         """Make ``content`` live, if it is not; the reply's costs are filled in by the caller."""
         short = short_tree(content.tree)
@@ -228,7 +242,7 @@ class Delivery:
             work = self._provider.provide(meter, content, live, stamp)
         elif not self._live.is_verified():
             work = self._provider.mend(meter, content, stamp)
-        return self._activation.switch(state, heard, content.tree, version, generation, work, stamp)
+        return self._activation.switch(state, heard, wanted, work, stamp)
 
     def status(self) -> AgentStatus:
         """What is live, from the disk, and how the last pull went. Never raises for a foreseen failure."""
@@ -241,7 +255,7 @@ class Delivery:
             error = {"code": found.code, "message": found.message}
         status = seen.status(settings.agent_id, drift=self._live.drift, last_check=self._last_check, last_error=error)
         return replace(
-            status,
+            vouched(status, self._keyring, self._head.accepted, self._activation.now()),
             role="active" if self._leads else "standby",
             watching=self._live.watching,
             disk=budget.to_dict() if budget else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from dagferry_schemas import layout, trust
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     from .settings import Settings
 
+log = logging.getLogger(__name__)
+
 
 class ChannelHead:
     """What the channel of ``settings`` says. To be used by one thread at a time."""
@@ -21,8 +24,16 @@ class ChannelHead:
         self._settings = settings
         self._seen: tuple[TrustedRecord, str] | None = None  # the last accepted head, and its token
 
-    def read(self, meter: MeteredStore, floor: Floor | None) -> TrustedRecord:
-        """The newest record, above ``floor``. Raises `BadData`, `DeliveryFailed`."""
+    @property
+    def accepted(self) -> TrustedRecord | None:
+        """The record that was accepted last."""
+        return self._seen[0] if self._seen is not None else None
+
+    def read(self, meter: MeteredStore, policy: trust.Policy, floor: Floor | None, *, keeps: bool) -> TrustedRecord:
+        """The newest record, as ``policy`` demands it and above ``floor``; ``keeps``: whether a release is live.
+
+        Raises `BadData`, `DeliveryFailed`.
+        """
         bundle, channel = self._settings.bundle, self._settings.channel
         if self._seen is not None:
             key = layout.head(bundle, channel)
@@ -32,7 +43,9 @@ class ChannelHead:
         else:
             head = fetch.head(meter, bundle, channel)
             stored, token = head.body, head.token
-        trusted = trust.accept_record(stored, bundle=bundle, channel=channel, policy=trust.Policy.UNSIGNED, floor=floor)
+        trusted = trust.accept_record(stored, bundle=bundle, channel=channel, policy=policy, floor=floor, keeps=keeps)
+        if trusted.expired:
+            log.warning("the record of generation %d expired at %s", trusted.record.generation, trusted.record.expires)
         self._seen = (trusted, token)
         return trusted
 

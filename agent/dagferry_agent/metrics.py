@@ -77,6 +77,16 @@ READINGS: Final = (
         "Inodes that are left on the file system; -1 where it does not count them.",
         lambda look: _disk(look, "free_inodes"),
     ),
+    Reading(
+        "verifying",
+        "1 if nothing is delivered that the keyring's keys did not sign, else 0.",
+        lambda look: look.status.verifying,
+    ),
+    Reading(
+        "record_expires_timestamp_seconds",
+        "When the channel's record expires, in seconds since 1970; 0: never, or not known.",
+        lambda look: _moment(look.status.expires),
+    ),
     Reading("releases", "Releases on this disk.", lambda look: len(look.status.releases)),
     Reading(
         "drifted_files",

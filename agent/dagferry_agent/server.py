@@ -37,6 +37,7 @@ from dagferry_schemas.errors import EXIT_DONE, EXIT_INTERRUPTED, MachineFault, U
 
 from . import control
 from .app import create_app
+from .clock import utc_now
 from .metrics import Meters
 from .service import PullService
 from .tokens import NoTokens, TokensFile
@@ -236,8 +237,3 @@ def _config(listener: socket.socket) -> Config:
 def _name(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if listener.family == socket.AF_INET6 else f"{host}:{port}"
-
-
-def utc_now() -> str:
-    """The time, RFC 3339 in UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -24,6 +24,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8470
     tokens_file: Path | None = None
+    keyring: Path | None = None
     poll_seconds: float = 15.0
     keep_releases: int = 5
     grace_hours: float = 6.0

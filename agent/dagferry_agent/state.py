@@ -27,14 +27,28 @@ REMEMBERED: Final = 200
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What is to be live: a tree, under which version and generation, and the ids of the keys that vouch for it."""
+
+    tree: str
+    version: str
+    generation: int | None = None
+    signers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Served:
-    """One activation: which tree, under which version and generation, from when until when (None: still)."""
+    """One activation: which tree, under which version and generation, from when until when (None: still).
+
+    ``signers`` are the ids of the keys that vouched for it; none if nobody was asked to.
+    """
 
     tree: str
     version: str
     generation: int | None
     activated: str
     retired: str | None = None
+    signers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,14 +80,15 @@ class State:
         holds = self.pin is not None and self.pin.channel_tree == tree
         return replace(self, channel_tree=tree, floor=floor, pin=self.pin if holds else None)
 
-    def served(self, tree: str, version: str, generation: int | None, now: str) -> State:
-        """The memory after this was activated: the present entry is retired, if it is another one."""
+    def served(self, wanted: Wanted, now: str) -> State:
+        """The memory after ``wanted`` was activated: the present entry is retired, if it is another one."""
         *older, last = self.history or (None,)
-        if last is not None and last.tree == tree:
-            entry = replace(last, version=version, generation=generation)
+        if last is not None and last.tree == wanted.tree:
+            entry = replace(last, version=wanted.version, generation=wanted.generation, signers=wanted.signers)
             return replace(self, history=(*(one for one in older if one), entry))
         retired = tuple(replace(one, retired=one.retired or now) for one in self.history)
-        return replace(self, history=(*retired, Served(tree, version, generation, now))[-REMEMBERED:])
+        entry = Served(wanted.tree, wanted.version, wanted.generation, now, signers=wanted.signers)
+        return replace(self, history=(*retired, entry)[-REMEMBERED:])
 
     def last_of(self, short: str) -> Served | None:
         """The newest entry of the release folder ``short``."""
@@ -161,4 +176,5 @@ def _served(fields: reading.Fields) -> Served:
         generation=reading.optional(fields, "generation", lambda name: fields.integer(name, least=1)),
         activated=fields.time("activated"),
         retired=reading.optional(fields, "retired", fields.time),
+        signers=fields.texts("signers") if fields.has("signers") else (),
     )

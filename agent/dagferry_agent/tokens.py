@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dagferry_schemas import fields as reading
 from dagferry_schemas.errors import DagferryError, DeliveryFailed, Malformed, Usage
-from dagferry_schemas.names import DIGEST, NAME, check_name, digest_of
+from dagferry_schemas.names import DIGEST, NAME, check_name, digest_of, moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,15 +120,9 @@ def authenticate(entries: Sequence[Entry], presented: bytes, now: str) -> Entry 
 
 
 def _is_valid(entry: Entry, now: str) -> bool:
-    started = entry.not_before is None or _moment(entry.not_before) <= _moment(now)
-    ended = entry.not_after is not None and _moment(entry.not_after) <= _moment(now)
+    started = entry.not_before is None or moment(entry.not_before) <= moment(now)
+    ended = entry.not_after is not None and moment(entry.not_after) <= moment(now)
     return started and not ended
-
-
-def _moment(time: str) -> tuple[str, str]:
-    """A key that orders times, also those with a fraction of a second ('.' sorts before 'Z')."""
-    seconds, _, fraction = time.removesuffix("Z").partition(".")
-    return seconds, fraction.rstrip("0")
 
 
 def allows(entry: Entry, action: str, bundle: str, channel: str) -> bool:

@@ -8,6 +8,7 @@ dagferry stores an unsigned document: whether that is accepted is a policy of th
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,6 +61,20 @@ class Envelope:
                 ],
             }
         )
+
+
+Sign = Callable[[bytes], tuple[Signature, ...]]
+"""Gives the signatures over a message."""
+
+
+def nobody(_message: bytes) -> tuple[Signature, ...]:
+    """The `Sign` of those who have no key."""
+    return ()
+
+
+def signed(payload: bytes, payload_type: str, sign: Sign) -> bytes:
+    """The stored form of an envelope with the signatures that ``sign`` gives."""
+    return Envelope(payload, payload_type, sign(pae(payload_type, payload))).to_bytes()
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:

@@ -100,6 +100,13 @@ class PullReply:
         )
 
 
+NOT_VERIFYING: Final = "not_verifying"
+EXPIRES_SOON: Final = "expires_soon"
+EXPIRED: Final = "expired"
+ALARMS: Final = (NOT_VERIFYING, EXPIRES_SOON, EXPIRED)
+"""No signature is demanded; the channel's record expires within three days; it has expired."""
+
+
 @dataclass(frozen=True)
 class AgentStatus:
     """What one agent serves, from its disk, and how its last look at the store went.
@@ -110,6 +117,8 @@ class AgentStatus:
     each ``{tree, versions, live}``; ``role``: ``active``, or ``standby`` beside another agent of the same root;
     ``watching``: how edits by hand are noticed, ``inotify`` or ``sweep``; ``disk``: what the releases take and what is
     left, ``{used_bytes, used_inodes, free_bytes, free_inodes}``. The last three are null where no agent runs.
+    ``signed_by``: the keys that vouch for the live release, by name, or by id where the keyring has no such key;
+    ``expires``: when the channel's newest accepted record does; ``alarms``: of `ALARMS`, what is not as it should be.
     """
 
     agent_id: str
@@ -129,10 +138,14 @@ class AgentStatus:
     role: str | None = None
     watching: str | None = None
     disk: dict[str, int | None] | None = None
+    signed_by: tuple[str, ...] = ()
+    expires: str | None = None
+    alarms: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
-        return asdict(self) | {"drift": list(self.drift), "releases": list(self.releases)}
+        lists = {name: list(getattr(self, name)) for name in ("drift", "releases", "signed_by", "alarms")}
+        return asdict(self) | lists
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> AgentStatus:
@@ -160,6 +173,9 @@ class AgentStatus:
             role=maybe("role"),
             watching=maybe("watching"),
             disk=_read_disk(fields.child("disk")) if fields.has("disk") else None,
+            signed_by=fields.texts("signed_by") if fields.has("signed_by") else (),
+            expires=maybe("expires"),
+            alarms=fields.texts("alarms") if fields.has("alarms") else (),
         )
 
 

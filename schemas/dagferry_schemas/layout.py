@@ -38,6 +38,11 @@ def report(bundle: str, version: str) -> str:
     return f"{bundle}/versions/{version}.report.json"
 
 
+def statement(bundle: str, version: str) -> str:
+    """The version's statement: who vouches for it."""
+    return f"{bundle}/versions/{version}.statement.json"
+
+
 def versions(bundle: str) -> str:
     """The prefix of all version documents and reports."""
     return f"{bundle}/versions/"

@@ -43,6 +43,12 @@ def short_tree(tree: str) -> str:
     return hex_of(tree)[:SHORT_TREE]
 
 
+def moment(time: str) -> tuple[str, str]:
+    """A key that orders times, also those with a fraction of a second ('.' sorts before 'Z')."""
+    seconds, _, fraction = time.removesuffix("Z").partition(".")
+    return seconds, fraction.rstrip("0")
+
+
 def check_name(kind: str, name: str) -> str:
     """``name`` if it can name a bundle, channel or agent. Raises `Usage`."""
     if not NAME.fullmatch(name):

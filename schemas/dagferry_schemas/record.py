@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from . import fields as reading
-from .dsse import RECORD_TYPE, Envelope
+from .dsse import RECORD_TYPE, Envelope, nobody, signed
 from .errors import Malformed
 from .layout import MAX_DOCUMENT
 from .names import NAME, VERSION, digest_of
@@ -24,10 +24,25 @@ from .version import check_format
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .dsse import Sign
+
 FORMAT: Final = 1
 ACTIONS: Final = ("promote", "rollback", "hold", "resume", "refresh")
 HONOURED: Final = frozenset(
-    {"format", "bundle", "channel", "epoch", "generation", "previous", "nonce", "issued", "action", "hold", "live"}
+    {
+        "format",
+        "bundle",
+        "channel",
+        "epoch",
+        "generation",
+        "previous",
+        "nonce",
+        "issued",
+        "action",
+        "hold",
+        "live",
+        "expires",
+    }
 )
 """The fields that this release acts upon wherever they matter, and that may therefore be called critical."""
 
@@ -202,12 +217,12 @@ class Record:
         }
 
 
-def seal(record: Record) -> bytes:
-    """The stored bytes of ``record``: an envelope without signatures.
+def seal(record: Record, sign: Sign = nobody) -> bytes:
+    """The stored bytes of ``record``: an envelope with the signatures that ``sign`` gives.
 
     Raises `Malformed` if they could not be read back: a head that no reader takes would close its channel for good.
     """
-    stored = Envelope(record.to_payload(), RECORD_TYPE).to_bytes()
+    stored = signed(record.to_payload(), RECORD_TYPE, sign)
     Record.from_payload(Envelope.from_bytes(stored, "record", limit=MAX_DOCUMENT).payload)
     return stored
 

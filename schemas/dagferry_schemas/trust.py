@@ -5,18 +5,24 @@ A document:
 1. A size cap holds before anything is parsed, and a foreseen format before anything is used (`Envelope`, `Record`,
    `Version`): a newer major format is refused.
 2. The envelope's payload type is that of a record, exactly.
-3. Signatures: the policy is a value, never an accident. The one policy of this release is `Policy.UNSIGNED`: records
-   are believed without a signature, and status and log say so.
+3. Signatures: the policy is a value, never an accident. `Policy.UNSIGNED` believes documents without a signature, and
+   status and log say so. `Policy.require` takes those only that are signed, exactly as they are stored, by as many keys
+   as the keyring requires, each of which counts for that role, bundle and channel at that time (`keyring`).
 4. The record speaks of the bundle and the channel that were asked for, exactly.
 5. A record with a critical field that this release does not honour is refused.
-6. (epoch, generation) never goes back; the same (epoch, generation) with other bytes is an alarm, and so is the next
-   generation of an epoch if it names another record as previous. A record's generation follows the one it names.
+6. (epoch, generation) never goes back, and no epoch is below the keyring's; the same (epoch, generation) with other
+   bytes is an alarm, and so is the next generation of an epoch if it names another record as previous. A record's
+   generation follows the one it names.
+7. A signed record that has expired is refused by whoever has a release to keep. A reader that has none takes it, and
+   has to say so: an old release is better than none. What nobody signed does not expire.
+8. A version that no record pins is vouched for by its statement (in-toto, SLSA provenance), signed by publishers, which
+   names the digest of exactly this document.
 
 Content, in this order:
 
-7. The file list's stored size and digest are those of the pin; it decompresses to at most what that many files need.
-8. The tree digest computed from the file list is the one that was named, and the number of files is the pin's.
-9. The tarball's stored size and digest are those of the pin, and its plain size is what the file list predicts.
+9. The file list's stored size and digest are those of the pin; it decompresses to at most what that many files need.
+10. The tree digest computed from the file list is the one that was named, and the number of files is the pin's.
+11. The tarball's stored size and digest are those of the pin, and its plain size is what the file list predicts.
 
 `VerifiedTree` and `VerifiedTarball` can only be made here, and `unpack` accepts nothing else: what was not verified
 cannot be unpacked by forgetting it. The plain bytes of a tarball are compared while they are written (`unpack`).
@@ -24,32 +30,44 @@ cannot be unpacked by forgetting it. The plain bytes of a tarball are compared w
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import io
 from dataclasses import InitVar, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from . import plaintar
-from .dsse import RECORD_TYPE, Envelope
+from . import plaintar, statement
+from .dsse import RECORD_TYPE, STATEMENT_TYPE, Envelope
 from .errors import Corrupt, Malformed, Untrusted
+from .keyring import PROMOTER, PUBLISHER
 from .layout import MAX_DOCUMENT
-from .names import digest_of
+from .names import digest_of, moment
 from .record import Record, check_chain
 from .tree import MAX_LINE, Tree, read_files
 from .version import Version
 
 if TYPE_CHECKING:
+    from .keyring import Key, Keyring
     from .pins import Content, Pin, TarballPin
 
 _SEAL: Final = object()
 
 
-class Policy(enum.Enum):
-    """What a reader demands of a record's signatures."""
+@dataclass(frozen=True)
+class Policy:
+    """What a reader demands of signatures at ``now`` (RFC 3339, UTC): nothing, or what ``keyring`` requires."""
 
-    UNSIGNED = "unsigned"
+    keyring: Keyring | None
+    now: str
+    UNSIGNED: ClassVar[Policy]
+
+    @classmethod
+    def require(cls, keyring: Keyring, now: str) -> Policy:
+        """Signatures that count in ``keyring``."""
+        return cls(keyring, now)
+
+
+Policy.UNSIGNED = Policy(None, "")
 
 
 @dataclass(frozen=True)
@@ -63,10 +81,17 @@ class Floor:
 
 @dataclass(frozen=True)
 class TrustedRecord:
-    """A record that passed rules 1 to 6, with its stored bytes."""
+    """A record that passed rules 1 to 7, with its stored bytes.
+
+    ``signers`` are the names of the keys that vouch for it, ``key_ids`` the keys themselves. ``expired``: it was taken
+    all the same, because there is nothing else (rule 7).
+    """
 
     record: Record
     stored: bytes
+    signers: tuple[str, ...] = ()
+    key_ids: tuple[str, ...] = ()
+    expired: bool = False
 
     @property
     def floor(self) -> Floor:
@@ -76,7 +101,7 @@ class TrustedRecord:
 
 @dataclass(frozen=True)
 class VerifiedTree:
-    """A tree whose file list passed rules 7 and 8."""
+    """A tree whose file list passed rules 9 and 10."""
 
     tree: Tree
     seal: InitVar[object]  # not kept: neither `dataclasses.replace` nor a look at another value gets hold of it
@@ -92,7 +117,7 @@ class VerifiedTree:
 
 @dataclass(frozen=True)
 class VerifiedTarball:
-    """The tarball of a verified tree, whose stored bytes passed rule 9."""
+    """The tarball of a verified tree, whose stored bytes passed rule 11."""
 
     tree: VerifiedTree
     pin: TarballPin
@@ -102,9 +127,14 @@ class VerifiedTarball:
         _check_seal(seal)
 
 
-def accept_record(stored: bytes, *, bundle: str, channel: str, policy: Policy, floor: Floor | None) -> TrustedRecord:
-    """The record in ``stored``, if rules 1 to 6 let it pass. Raises `Malformed` or `Untrusted`."""
-    record = read_record(stored, bundle=bundle, channel=channel, policy=policy)
+def accept_record(
+    stored: bytes, *, bundle: str, channel: str, policy: Policy, floor: Floor | None, keeps: bool = True
+) -> TrustedRecord:
+    """The record in ``stored``, if rules 1 to 7 let it pass. Raises `Malformed` or `Untrusted`.
+
+    ``keeps``: whether the reader has a release that it can keep instead.
+    """
+    record, keys = _read_record(stored, bundle, channel, policy)
     if record.unknown_critical:
         raise Untrusted(
             f"channel {channel!r}, generation {record.generation}: this release does not know the critical field "
@@ -112,7 +142,17 @@ def accept_record(stored: bytes, *, bundle: str, channel: str, policy: Policy, f
             "upgrade dagferry here; until then the live release stays",
             code="unknown_critical",
         )
-    trusted = TrustedRecord(record, stored)
+    _check_epoch(record, policy)
+    expired = _has_expired(record, policy)
+    if expired and keeps:
+        raise Untrusted(
+            f"channel {channel!r}: the record of generation {record.generation} expired at {record.expires}",
+            f"sign it anew: dagferry refresh --channel {channel}; until then the live release stays. If it is signed "
+            "anew regularly, somebody keeps newer records from this reader",
+            code="expired",
+        )
+    names, key_ids = tuple(key.name for key in keys), tuple(key.public.key_id for key in keys)
+    trusted = TrustedRecord(record, stored, names, key_ids, expired)
     if floor is not None:
         _check_floor(trusted, floor)
     return trusted
@@ -120,12 +160,15 @@ def accept_record(stored: bytes, *, bundle: str, channel: str, policy: Policy, f
 
 def read_record(stored: bytes, *, bundle: str, channel: str, policy: Policy) -> Record:
     """The record in ``stored`` after rules 1 to 4: for reading history, not for acting upon it."""
+    return _read_record(stored, bundle, channel, policy)[0]
+
+
+def _read_record(stored: bytes, bundle: str, channel: str, policy: Policy) -> tuple[Record, list[Key]]:
     what = f"record of channel {channel!r}"
     envelope = Envelope.from_bytes(stored, what, limit=MAX_DOCUMENT)
     if envelope.payload_type != RECORD_TYPE:
         raise Untrusted(f"{what}: payload type {envelope.payload_type[:80]!r} instead of {RECORD_TYPE!r}")
-    if policy is not Policy.UNSIGNED:
-        raise Untrusted(f"{what}: the policy {policy!r} is not one of this release's", "use Policy.UNSIGNED")
+    keys = _check_signed(envelope, PROMOTER, bundle, channel, policy, what)
     record = Record.from_payload(envelope.payload, what)
     if (record.bundle, record.channel) != (bundle, channel):
         raise Untrusted(
@@ -134,7 +177,61 @@ def read_record(stored: bytes, *, bundle: str, channel: str, policy: Policy) -> 
             code="wrong_identity",
         )
     check_chain(record)
-    return record
+    return record, keys
+
+
+def _check_signed(
+    envelope: Envelope, role: str, bundle: str, channel: str | None, policy: Policy, what: str
+) -> list[Key]:
+    """The keys that vouch for what is in ``envelope`` (rule 3). Raises `Untrusted` if they are too few."""
+    if policy is Policy.UNSIGNED:
+        return []
+    keyring = policy.keyring if isinstance(policy, Policy) else None
+    if keyring is None:
+        raise Untrusted(f"{what}: {policy!r} is no policy", "use Policy.UNSIGNED or Policy.require")
+    from .signatures import MAX_SIGNATURES, signers_of  # slow to load, and needed by those who verify only
+
+    if not envelope.signatures:
+        raise Untrusted(
+            f"{what} is not signed, and this reader has a keyring",
+            "sign it (`--signer`; `dagferry refresh` signs what is live), or find out who wrote it",
+            code="unsigned",
+        )
+    if len(envelope.signatures) > MAX_SIGNATURES:
+        raise Untrusted(f"{what} has {len(envelope.signatures)} signatures, at most {MAX_SIGNATURES} are looked at")
+    keys = keyring.counting(role, bundle, channel, policy.now)
+    found = signers_of(envelope, [key.public for key in keys])
+    required = keyring.required(bundle, channel)
+    needed = required.promoters if role == PROMOTER else required.publishers
+    good = [key for key in keys if key.public.key_id in found]
+    if len(good) < needed:
+        signed = f" (signed: {', '.join(key.name for key in good)})" if good else ""
+        raise Untrusted(
+            f"{what}: {len(good)} of the {needed} {role} signatures that are needed{signed}",
+            "no key of this keyring that counts here and now has signed it: is a key missing, expired, or of another "
+            "role, bundle or channel? If not, find out who wrote it",
+            code="bad_signature",
+        )
+    return good
+
+
+def _check_epoch(record: Record, policy: Policy) -> None:
+    if policy.keyring is None:
+        return
+    lowest = policy.keyring.required(record.bundle, record.channel).epoch
+    if record.epoch < lowest:
+        raise Untrusted(
+            f"channel {record.channel!r} is at epoch {record.epoch}, and the keyring believes none below {lowest}",
+            f"`dagferry recover --channel {record.channel}` raises the epoch; the live release stays",
+            code="old_epoch",
+        )
+
+
+def _has_expired(record: Record, policy: Policy) -> bool:
+    """Whether the record's time is over. A reader's clock that is behind the record's date is not believed."""
+    if policy.keyring is None or record.expires is None:
+        return False
+    return moment(record.expires) <= max(moment(policy.now), moment(record.issued))
 
 
 def _check_floor(trusted: TrustedRecord, floor: Floor) -> None:
@@ -174,6 +271,23 @@ def accept_version(stored: bytes, *, bundle: str, version: str, pin: Pin | None 
     return found
 
 
+def accept_statement(stored: bytes, *, bundle: str, version: str, document: Pin, policy: Policy) -> tuple[str, ...]:
+    """The keys that vouch for the version whose document has that pin (rule 8): their ids. Raises `Untrusted`."""
+    what = f"statement of version {version!r}"
+    envelope = Envelope.from_bytes(stored, what, limit=MAX_DOCUMENT)
+    if envelope.payload_type != STATEMENT_TYPE:
+        raise Untrusted(f"{what}: payload type {envelope.payload_type[:80]!r} instead of {STATEMENT_TYPE!r}")
+    keys = _check_signed(envelope, PUBLISHER, bundle, None, policy, what)
+    found = statement.read_subjects(envelope.payload, what)
+    if found.get(statement.subject_of(bundle, version)) != document.sha256:
+        raise Untrusted(
+            f"{what} speaks of another document than the one of bundle {bundle!r} that is stored",
+            "find out who wrote either of them",
+            code="wrong_identity",
+        )
+    return tuple(key.public.key_id for key in keys)
+
+
 def check_stored(stored: bytes, pin: Pin, what: str) -> None:
     """Refuse bytes that are not the pinned ones. Raises `Corrupt`."""
     if len(stored) != pin.size:
@@ -183,7 +297,7 @@ def check_stored(stored: bytes, pin: Pin, what: str) -> None:
 
 
 def accept_files(stored: bytes, content: Content) -> VerifiedTree:
-    """The tree whose file list is ``stored``, if rules 7 and 8 let it pass. Raises `Corrupt` or `Malformed`."""
+    """The tree whose file list is ``stored``, if rules 9 and 10 let it pass. Raises `Corrupt` or `Malformed`."""
     what = f"file list of tree {content.tree}"
     check_stored(stored, content.files, what)
     tree = read_files(partial(io.BytesIO, stored), what, limit=content.files.count * MAX_LINE)
@@ -193,14 +307,14 @@ def accept_files(stored: bytes, content: Content) -> VerifiedTree:
 
 
 def check_tree(tree: Tree, digest: str) -> VerifiedTree:
-    """``tree``, if it is the tree of that digest (rule 8). Raises `Corrupt`."""
+    """``tree``, if it is the tree of that digest (rule 10). Raises `Corrupt`."""
     if tree.digest != digest:
         raise Corrupt(f"file list of tree {digest}: it describes the tree {tree.digest}")
     return VerifiedTree(tree, _SEAL)
 
 
 class TarballCheck:
-    """Rule 9, over the stored bytes as they arrive: `update` with each chunk, then `finish`."""
+    """Rule 11, over the stored bytes as they arrive: `update` with each chunk, then `finish`."""
 
     def __init__(self, tree: VerifiedTree, pin: TarballPin) -> None:
         self._tree = tree

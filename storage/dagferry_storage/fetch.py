@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO
 
 from dagferry_schemas import layout, trust
-from dagferry_schemas.errors import Corrupt, Unknown
+from dagferry_schemas.errors import Corrupt, Unknown, Untrusted
 
 from .store import Missing, Stored, TooLarge
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dagferry_schemas.pins import Content, Pin
     from dagferry_schemas.version import Version
 
+    from .published import Published
     from .store import Store
 
 
@@ -40,6 +41,22 @@ def version(store: Store, bundle: str, name: str, pin: Pin | None = None) -> Ver
             code="unknown_version",
         ) from None
     return trust.accept_version(stored.body, bundle=bundle, version=name, pin=pin)
+
+
+def statement(store: Store, one: Published, policy: trust.Policy) -> tuple[str, ...]:
+    """The ids of the keys that vouch for a published version; none if ``policy`` demands none. Raises `Untrusted`."""
+    if policy.keyring is None:
+        return ()
+    bundle, name = one.version.bundle, one.version.version
+    try:
+        stored = store.read(layout.statement(bundle, name), limit=layout.MAX_DOCUMENT)
+    except Missing:
+        raise Untrusted(
+            f"version {name!r} of bundle {bundle!r} has no statement in {store.url}: nobody vouches for it",
+            "publish the same commit again with --signer: that adds the statement and changes nothing else",
+            code="unsigned",
+        ) from None
+    return trust.accept_statement(stored.body, bundle=bundle, version=name, document=one.pin, policy=policy)
 
 
 def files(store: Store, bundle: str, content: Content) -> trust.VerifiedTree:

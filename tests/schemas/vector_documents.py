@@ -89,7 +89,7 @@ ACCEPTED_RECORDS: dict[str, dict[str, Any]] = {
 REFUSED_RECORDS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown_critical_field": (record(critical=["quorum"], quorum=2), "unknown_critical"),
     "unknown_critical_field_that_is_absent": (record(critical=["quorum"]), "unknown_critical"),
-    "known_field_that_is_not_honoured_made_critical": (record(critical=["expires"]), "unknown_critical"),
+    "known_field_that_is_not_honoured_made_critical": (record(critical=["candidate"]), "unknown_critical"),
     "newer_format": (record(format=2), "newer_format"),
     "newer_format_of_another_shape": ({"format": 2, "release": "other"}, "newer_format"),
     "format_zero": (record(format=0), "malformed"),
