@@ -54,14 +54,16 @@ def report(store: Store, bundle: str, name: str) -> dict[str, Any] | None:
         return None
 
 
-def content_of(store: Store, bundle: str, text: str) -> tuple[str, trust.VerifiedTree]:
+def content_of(store: Store, bundle: str, text: str, policy: trust.Policy) -> tuple[str, trust.VerifiedTree]:
     """The version name and the verified file list of a version, or of ``channel:NAME``. Raises `BadData`."""
     if text.startswith("channel:"):
         name = text.removeprefix("channel:")
         stored = fetch.head(store, bundle, name)
-        record = trust.read_record(stored.body, bundle=bundle, channel=name, policy=trust.Policy.UNSIGNED)
+        record = trust.read_record(stored.body, bundle=bundle, channel=name, policy=policy)
         return record.live.version, fetch.files(store, bundle, record.live.content)
-    one = published.resolve(store, bundle, text).version
+    found = published.resolve(store, bundle, text)
+    fetch.statement(store, found, policy)
+    one = found.version
     return one.version, fetch.files(store, bundle, one.content)
 
 

@@ -10,15 +10,17 @@ import random
 import secrets
 import time
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
-from dagferry_schemas.errors import Conflict, Held, Unknown
+from dagferry_schemas.errors import Conflict, Held, Unknown, Usage
 from dagferry_schemas.record import Hold, Record
-from dagferry_storage import published
+from dagferry_storage import fetch, published
 from dagferry_storage.store import Absent
 
 from . import ancestry, catalog, history
 from .head import Heads, Lost
+from .signing import UNSIGNED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from .git import Repository
     from .head import Head
+    from .signing import Signing
 
 EPOCH: Final = 1
 ATTEMPTS: Final = 20
@@ -62,12 +65,24 @@ class Change:
 
 
 class Channel:
-    """One channel of a bundle, and who is moving it. ``clock`` gives the present as RFC 3339 UTC."""
+    """One channel of a bundle, and who is moving it. ``clock`` gives the present as RFC 3339 UTC.
+
+    Records that it writes expire after ``expires_days``, if that is given.
+    """
 
     heads: type[Heads] = Heads
 
     def __init__(
-        self, store: Store, bundle: str, name: str, *, actor: str, clock: Callable[[], str], dry_run: bool = False
+        self,
+        store: Store,
+        bundle: str,
+        name: str,
+        *,
+        actor: str,
+        clock: Callable[[], str],
+        dry_run: bool = False,
+        signing: Signing = UNSIGNED,
+        expires_days: float | None = None,
     ) -> None:
         self._store = store
         self._bundle = bundle
@@ -75,7 +90,9 @@ class Channel:
         self._actor = actor
         self._clock = clock
         self._dry_run = dry_run
-        self._heads = self.heads(store, bundle, name)
+        self._signing = signing
+        self._expires_days = expires_days
+        self._heads = self.heads(store, bundle, name, signing)
 
     def head(self) -> Head | None:
         """The newest record, or None. Raises `Malformed`, `Untrusted` (a critical field that is not known here)."""
@@ -109,7 +126,12 @@ class Channel:
     def promote(
         self, chosen: Published, *, reason: str = "", allow_older: bool = False, repository: Repository | None = None
     ) -> Change:
-        """Point the channel at ``chosen``. Raises `Held`, and `Conflict` for an older or diverged commit."""
+        """Point the channel at ``chosen``. Raises `Held`, and `Conflict` for an older or diverged commit.
+
+        Raises `Untrusted` if a keyring is at hand and nobody of it vouches for that version.
+        """
+        if not self._dry_run:
+            fetch.statement(self._store, chosen, self._signing.policy)
         for attempt in range(ATTEMPTS):
             head = self.head()
             if head is not None and head.record.live.version == chosen.version.version:
@@ -196,6 +218,35 @@ class Channel:
             return _nothing_done(head)
         return self._advance(head, "resume", reason, hold=None)
 
+    def refresh(self, reason: str = "") -> Change:
+        """Sign anew what is live: a new generation, and nothing else changes. Raises `Usage` without a key."""
+        if not self._signing.signs:
+            raise Usage("there is nothing to refresh without a key", "give --signer", code="no_signer")
+        return self._advance(self.existing_head(), "refresh", reason)
+
+    def recover(self, reason: str = "", *, epoch: int | None = None) -> Change:
+        """Begin a new epoch, after the store came back from a backup: agents follow it wherever they were.
+
+        It goes on from the newest record that the store has, be it the head or in the log. Raises `Unknown` if there is
+        none, `Usage` for an epoch that is not higher than before.
+        """
+        head = self.head()
+        newest = history.newest(
+            self._store, self._bundle, self.name, head.trusted if head else None, self._signing.policy
+        )
+        if newest is None:
+            self.existing_head()  # says so
+            raise AssertionError("unreachable")
+        before, stored = newest
+        wanted = before.epoch + 1 if epoch is None else epoch
+        if wanted <= before.epoch:
+            raise Usage(f"epoch {wanted} is not above {before.epoch}, which the channel has", "leave --epoch out")
+        record = self._next_after(before, stored, "recover", reason, {"epoch": wanted})
+        if not self._dry_run:
+            self._heads.succeed(head, record)
+        previous = head.record.live.version if head else None
+        return Change(record, previous, changed=record.live.version != previous)
+
     def _advance(self, head: Head | None, action: str, reason: str, **changes: Any) -> Change:  # noqa: ANN401
         record = self._next(head, action, reason, changes)
         if not self._dry_run:
@@ -204,17 +255,29 @@ class Channel:
         return Change(record, previous, changed=record.live.version != previous)
 
     def _next(self, head: Head | None, action: str, reason: str, changes: dict[str, Any]) -> Record:
-        common = {
+        if head is not None:
+            return self._next_after(head.record, head.trusted.stored, action, reason, changes)
+        common = self._common(action, reason) | changes
+        return Record(bundle=self._bundle, channel=self.name, epoch=EPOCH, generation=1, previous=None, **common)
+
+    def _next_after(self, before: Record, stored: bytes, action: str, reason: str, changes: dict[str, Any]) -> Record:
+        return before.succeed(head=stored, **(self._common(action, reason) | changes))
+
+    def _common(self, action: str, reason: str) -> dict[str, Any]:
+        issued = self._clock()
+        return {
             "nonce": secrets.token_hex(16),
-            "issued": self._clock(),
+            "issued": issued,
             "action": action,
             "actor": self._actor,
             "reason": reason,
-            **changes,
+            "expires": None if self._expires_days is None else _days_after(issued, self._expires_days),
         }
-        if head is None:
-            return Record(bundle=self._bundle, channel=self.name, epoch=EPOCH, generation=1, previous=None, **common)
-        return head.record.succeed(head=head.trusted.stored, **common)
+
+
+def _days_after(time: str, days: float) -> str:
+    moment = datetime.strptime(time[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc) + timedelta(days=days)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _nothing_done(head: Head) -> Change:

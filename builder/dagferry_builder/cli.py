@@ -22,7 +22,8 @@ _COMMANDS: Final = {
     "cli_publish": ("publish", "ship"),
     "cli_lint": ("lint",),
     "cli_store": ("init-store", "doctor"),
-    "cli_channel": ("promote", "rollback", "hold", "resume", "log", "channels"),
+    "cli_channel": ("promote", "rollback", "hold", "resume", "refresh", "recover", "log", "channels"),
+    "cli_keys": ("keys",),
     "cli_inspect": ("versions", "show", "verify", "export", "copy", "notify", "status"),
     "cli_diff": ("diff",),
 }
@@ -70,7 +71,7 @@ def _say_version(context: click.Context, _: click.Parameter, asked: bool) -> Non
 def dagferry(context: click.Context) -> None:
     """Bring Airflow DAGs from a merged commit to every pod, and back."""
     options = config.find(Path.cwd()).resolved_options()
-    renamed = {"store": "store_url", "channel": "channel_name", "agents": "agents_text"}
+    renamed = {"store": "store_url", "channel": "channel_name", "agents": "agents_text", "signer": "signers"}
     defaults = {renamed.get(name, name): value for name, value in options.items()}
     context.default_map = dict.fromkeys(dagferry.list_commands(context), defaults)
 

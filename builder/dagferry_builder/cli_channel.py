@@ -1,4 +1,4 @@
-"""Commands that move a channel, or tell its story: promote, rollback, hold, resume, log, channels."""
+"""Commands that move a channel, or tell its story: promote, rollback, hold, resume, refresh, recover, log, channels."""
 
 from __future__ import annotations
 
@@ -90,6 +90,37 @@ def resume(
     _tell(channel.resume(reason), output, dry_run)
 
 
+@click.command()
+@options.option(
+    "--adopt-unsigned", is_flag=True, help="Sign what is live although nobody has signed it; look at it first."
+)
+@options.moving
+def refresh(
+    site: Site,
+    channel: Channel,
+    reason: str,
+    dry_run: bool,
+    output: str,
+) -> None:
+    """Sign anew what is live, so that it does not expire, or with a new key."""
+    _tell(channel.refresh(reason), output, dry_run)
+
+
+@click.command()
+@options.option("--epoch", type=click.IntRange(min=2), default=None, help="The new epoch. [default: one more]")
+@options.moving
+def recover(
+    epoch: int | None,
+    site: Site,
+    channel: Channel,
+    reason: str,
+    dry_run: bool,
+    output: str,
+) -> None:
+    """Begin a new epoch: agents follow a channel again that came back from a backup."""
+    _tell(channel.recover(reason, epoch=epoch), output, dry_run)
+
+
 def _tell(change: Change, output: str, dry_run: bool) -> None:
     record = change.record
     moved = (
@@ -154,4 +185,4 @@ def channels(site: Site, output: str) -> None:
 
 def _head_record(site: Site, name: str) -> Record:
     stored = fetch.head(site.store, site.bundle_name, name)
-    return trust.read_record(stored.body, bundle=site.bundle_name, channel=name, policy=trust.Policy.UNSIGNED)
+    return trust.read_record(stored.body, bundle=site.bundle_name, channel=name, policy=site.signing.policy)

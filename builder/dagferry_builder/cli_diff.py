@@ -40,7 +40,7 @@ def diff(a: str, b: str, form: str, site: Site, output: str) -> None:
 def _side(site: Site, text: str) -> Side:
     from .comparison import side
 
-    name, verified = catalog.content_of(site.store, site.bundle_name, text)
+    name, verified = catalog.content_of(site.store, site.bundle_name, text, site.signing.policy)
     return side(name, verified.tree, catalog.report(site.store, site.bundle_name, name))
 
 

@@ -11,13 +11,14 @@ from click.core import ParameterSource
 
 from dagferry_schemas.commandline import emit, plain
 from dagferry_schemas.errors import BadData, Usage
-from dagferry_storage import published
+from dagferry_storage import fetch, published
 from dagferry_storage.cli_naming import Naming
 from dagferry_storage.cli_progress import shown
 
 from . import catalog, options, report_text
 from .access import Access, parse_urls
 from .leaving import LeftOut
+from .site import now
 
 if TYPE_CHECKING:
     from dagferry_schemas.endpoint import AgentStatus
@@ -132,7 +133,7 @@ def verify(version: str | None, channel_name: str | None, site: Site, output: st
         checks = verify_channel(store, site.bundle_name, channel)
     else:
         one = published.resolve(site.store, site.bundle_name, version or "").version
-        checks = verify_version(_showing(site, one), site.bundle_name, one.version)
+        checks = verify_version(_showing(site, one), site.bundle_name, one.version, site.signing.policy)
     failed = [check for check in checks if not check.ok]
     result = {"ok": not failed, "checks": [check.to_dict() for check in checks]}
     if failed:
@@ -158,7 +159,9 @@ def export(version: str, target: Path, site: Site, output: str) -> None:
     """Write a version's tree to a folder."""
     from .export import export as export_tree
 
-    one = published.resolve(site.store, site.bundle_name, version).version
+    found = published.resolve(site.store, site.bundle_name, version)
+    fetch.statement(site.store, found, site.signing.policy)
+    one = found.version
     files = export_tree(_showing(site, one), site.bundle_name, one.content, target)
     result = {"version": one.version, "tree": one.content.tree, "files": files, "path": str(target)}
     emit(result, output, f"{files} files of {one.version} in {target}")
@@ -170,16 +173,21 @@ def export(version: str, target: Path, site: Site, output: str) -> None:
     "--to-store", "target_url", cls=Naming, metavar="URL", required=True, help="The store that it is copied to."
 )
 @options.dry_run
-@options.placed
+@options.signing
 def copy(version: str, target_url: str, dry_run: bool, site: Site, output: str) -> None:
     """Copy a version to another store, verified on the way."""
+    from .copying import Trust
     from .copying import copy as copy_version
 
+    # What the source has was perhaps signed by others: our own keys say nothing of it.
+    trust = Trust(replace(site, signer_uris=()).signing.policy, site.voucher(now()))
     found = published.resolve(site.store, site.bundle_name, version).version
     target = replace(site, store_url=target_url)
     store = target.store if dry_run else target.writable_store(site.bundle_name)
     store = shown(store, f"{found.bundle} {found.version}")
-    publication = copy_version(_showing(site, found), store, site.bundle_name, found.version, dry_run=dry_run)
+    publication = copy_version(
+        _showing(site, found), store, site.bundle_name, found.version, trust=trust, dry_run=dry_run
+    )
     one = publication.published.version
     result = {
         "version": one.version,

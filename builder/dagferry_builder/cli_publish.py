@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @options.no_lint
 @options.linting
 @options.dry_run
-@options.placed
+@options.signing
 def publish(
     rev: str,
     root: str | None,
@@ -59,11 +59,14 @@ def publish(
 def _publish(
     site: Site, rev: str, checked: Result | None, cache: Path | None, *, dry_run: bool
 ) -> tuple[Artifact, Publication]:
+    started = now()
     with tempfile.TemporaryFile() as spool:
         artifact = build_rev(site, rev, spool, cache)
         store = site.store if dry_run else site.writable_store(artifact.version.bundle)
         store = shown(store, f"{artifact.version.bundle} {artifact.version.version}")
-        publication = publish_artifact(store, artifact.offer(now(), checked), spool, dry_run=dry_run)
+        publication = publish_artifact(
+            store, artifact.offer(now(), checked), spool, voucher=site.voucher(started), dry_run=dry_run
+        )
     if publication.also:
         click.echo(f"note: this commit is in the store as {' and '.join(publication.also)} too", err=True)
     return artifact, publication

@@ -43,6 +43,9 @@ OPTIONS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "ca_file": str,
     "timeout": (int, float),
     "on_hold": str,
+    "keyring": str,
+    "signer": (str, list),
+    "expires_days": (int, float),
 }
 """The top-level keys, each an option of the commands, with the types that TOML may give it."""
 BUNDLE_KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
@@ -88,13 +91,21 @@ class Found(NamedTuple):
     def resolved_options(self) -> dict[str, Any]:
         """The options as commands take them: relative paths are relative to the config file's folder."""
         options = dict(self.config.options)
-        for name in ("store", "token_file", "ca_file"):
+        for name in ("store", "token_file", "ca_file", "keyring"):
             value = options.get(name)
-            if self.folder is not None and value and not _URL.match(value) and not value.startswith("~"):
-                options[name] = str(self.folder / value)
-        if isinstance(options.get("agents"), str):
-            options["agents"] = [options["agents"]]
+            if self.folder is not None and value:
+                options[name] = _beside(self.folder, value)
+        for name in ("agents", "signer"):
+            if isinstance(options.get(name), str):
+                options[name] = [options[name]]
+        if self.folder is not None and "signer" in options:
+            options["signer"] = [_beside(self.folder, one) for one in options["signer"]]
         return options
+
+
+def _beside(folder: Path, value: str) -> str:
+    """A path as seen from ``folder``; URLs and what begins with a home stay as they are."""
+    return value if _URL.match(value) or value.startswith("~") else str(folder / value)
 
 
 def find(start: Path) -> Found:

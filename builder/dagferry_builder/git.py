@@ -64,6 +64,11 @@ class Repository:
         self._resolved: dict[str, str] = {}
         self._commits: dict[str, Commit] = {}
 
+    def remote_url(self) -> str | None:
+        """Where this clone came from: the URL of its remote ``origin``, None if it has none."""
+        code, output, _ = self._asker.run("remote", "get-url", "origin", codes=(0, 2, 128))
+        return output.decode("utf-8", "replace").strip() or None if code == 0 else None
+
     def resolve(self, rev: str) -> str:
         """The full id of the commit that ``rev`` names, in any way that git understands. Raises `Unknown`."""
         if rev not in self._resolved:

@@ -3,7 +3,9 @@
 1. The head is the channel. It changes by compare-and-swap only, the first time by create-only.
 2. Before head n is replaced, ``log/<n>`` holds its bytes; so the log is complete up to n-1, and a writer that dies
    anywhere leaves the old head or the new one.
-3. After a refused, failed or unanswered write the writer reads again before it decides: its own nonce in the head, or
+3. A record is signed with the keys at hand, and has to be one that would be believed here; where the head before it is
+   signed, one without a signature is refused: it would stop every agent that has a keyring.
+4. After a refused, failed or unanswered write the writer reads again before it decides: its own nonce in the head, or
    in the log at its generation, means that it had won.
 """
 
@@ -13,13 +15,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dagferry_schemas import layout, trust
-from dagferry_schemas.errors import Conflict, Corrupt, DeliveryFailed
+from dagferry_schemas.dsse import Envelope
+from dagferry_schemas.errors import Conflict, Corrupt, DeliveryFailed, Usage
 from dagferry_schemas.record import seal
 from dagferry_storage.store import Exists, Missing, Superseded
+
+from .signing import UNSIGNED
 
 if TYPE_CHECKING:
     from dagferry_schemas.record import Record
     from dagferry_storage.store import Store
+
+    from .signing import Signing
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,11 @@ class Head:
         """The record."""
         return self.trusted.record
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether anybody has signed it."""
+        return bool(Envelope.from_bytes(self.trusted.stored, "head", limit=layout.MAX_DOCUMENT).signatures)
+
 
 class Lost(Conflict):
     """Another writer was first."""
@@ -44,26 +56,42 @@ class Lost(Conflict):
 class Heads:
     """The heads that one channel has, one after the other."""
 
-    def __init__(self, store: Store, bundle: str, channel: str) -> None:
+    def __init__(self, store: Store, bundle: str, channel: str, signing: Signing = UNSIGNED) -> None:
         self._store = store
+        self._signing = signing
         self._bundle = bundle
         self._channel = channel
         self._key = layout.head(bundle, channel)
 
     def read(self) -> Head | None:
-        """The newest record, or None. Raises `Malformed`, `Untrusted` (a critical field that is not known here)."""
+        """The newest record, or None. Raises `Malformed`, `Untrusted`."""
         try:
             stored = self._store.read(self._key, limit=layout.MAX_DOCUMENT)
         except Missing:
             return None
-        trusted = trust.accept_record(
-            stored.body, bundle=self._bundle, channel=self._channel, policy=trust.Policy.UNSIGNED, floor=None
+        return Head(self._accept(stored.body), stored.token)
+
+    def _accept(self, stored: bytes) -> trust.TrustedRecord:
+        """A record as it is believed here; one that has expired still says what was live."""
+        return trust.accept_record(
+            stored,
+            bundle=self._bundle,
+            channel=self._channel,
+            policy=self._signing.policy,
+            floor=None,
+            keeps=False,
         )
-        return Head(trusted, stored.token)
 
     def succeed(self, head: Head | None, record: Record) -> None:
         """Put ``record`` in the place of ``head``. Raises `Lost`, `Corrupt`, or why it is not known whether it was."""
-        stored = seal(record)
+        if head is not None and head.is_signed and not self._signing.signs:
+            raise Usage(
+                f"channel {self._channel!r} is signed, and no key is at hand: agents would refuse this record",
+                "give --signer",
+                code="no_signer",
+            )
+        stored = seal(record, self._signing.sign)
+        self._accept(stored)
         try:
             if head is None:
                 self._store.create(self._key, stored)

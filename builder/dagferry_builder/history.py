@@ -32,10 +32,37 @@ def read(
     generations = range(first, head.record.generation)
     stored = side_by_side(lambda generation: _logged(store, bundle, channel, generation), generations)
     bytes_of = [*stored, head.stored]
+    # Whoever believes the head believes what it names by its digest: keys may have changed since.
     records = [trust.read_record(one, bundle=bundle, channel=channel, policy=trust.Policy.UNSIGNED) for one in bytes_of]
     for older, stored_older, newer in zip(records, bytes_of, records[1:], strict=False):
         _check_link(older, stored_older, newer)
     return records
+
+
+def newest(
+    store: Store, bundle: str, channel: str, head: trust.TrustedRecord | None, policy: trust.Policy
+) -> tuple[Record, bytes] | None:
+    """The newest record that the store has of the channel, and its bytes: the head, or one of the log beyond it.
+
+    The log goes beyond the head where the head was lost, or put back alone. Its records from the head on are checked as
+    one chain; without a head, each names the one before. The newest has to be one that ``policy`` believes: whatever
+    went before it, it vouches for. Raises `Corrupt`, `Untrusted`.
+    """
+    logged = [found for key in store.names(layout.logs(bundle, channel)) if (found := layout.generation_of(key))]
+    last, first = max(logged, default=0), head.record.generation if head is not None else 1
+    if last < first:
+        return (head.record, head.stored) if head is not None else None
+    stored = side_by_side(lambda generation: _logged(store, bundle, channel, generation), range(first, last + 1))
+    if head is not None and stored[0] != head.stored:
+        raise Corrupt(
+            f"{layout.log(bundle, channel, first)} in {store.url} holds another record than the head",
+            "two histories exist: find out who wrote either before anything is promoted",
+            code="forked_log",
+        )
+    records = [trust.read_record(one, bundle=bundle, channel=channel, policy=trust.Policy.UNSIGNED) for one in stored]
+    for older, stored_older, newer in zip(records, stored, records[1:], strict=False):
+        _check_link(older, stored_older, newer)
+    return trust.read_record(stored[-1], bundle=bundle, channel=channel, policy=policy), stored[-1]
 
 
 def _logged(store: Store, bundle: str, channel: str, generation: int) -> bytes:

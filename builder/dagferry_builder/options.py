@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -65,6 +66,26 @@ token_file = option(
 )
 ca_file = option(
     "--ca-file", type=click.Path(path_type=Path), default=None, help="Certificates that agents' https is checked with."
+)
+signer = option(
+    "--signer",
+    "signers",
+    cls=Naming,
+    metavar="KEY",
+    multiple=True,
+    help="Sign with this key: a PEM file, awskms:ID, gcpkms:ID or hv:NAME; repeatable.",
+)
+keyring = option(
+    "--keyring",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="A folder of public keys: nothing is believed that they did not sign.",
+)
+expires_days = option(
+    "--expires-days",
+    type=click.FloatRange(min=0, min_open=True),
+    default=None,
+    help="The record expires after so many days, unless it is refreshed. [default: never]",
 )
 WAIT = 120.0
 LOOK = 10.0
@@ -170,26 +191,46 @@ def agents(*, required: bool) -> Callable[[Command], Command]:
 
 
 def placed(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give the command ``site`` (from --store and --bundle) and ``output``."""
+    """Give the command ``site`` (from --store, --bundle and --keyring) and ``output``."""
 
     @functools.wraps(command)
-    def call(store_url: str | None, bundle_name: str | None, **rest: Any) -> Any:  # noqa: ANN401 (click's)
-        return command(site=Site(Path.cwd(), store_url, bundle_name), **rest)
+    def call(store_url: str | None, bundle_name: str | None, keyring: Path | None, **rest: Any) -> Any:  # noqa: ANN401
+        return command(site=Site(Path.cwd(), store_url, bundle_name, keyring=keyring), **rest)
 
-    return _stack(store, bundle, output)(call)
+    return _stack(store, bundle, keyring, output)(call)
+
+
+def signing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """As `placed`; the site has the keys of --signer, too."""
+
+    @functools.wraps(command)
+    def call(site: Site, signers: tuple[str, ...], **rest: Any) -> Any:  # noqa: ANN401 (click's)
+        return command(site=replace(site, signer_uris=signers), **rest)
+
+    return signer(placed(call))
 
 
 def moving(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give the command ``site``, the ``channel`` that it moves, ``reason``, ``dry_run`` and ``output``."""
 
     @functools.wraps(command)
-    def call(site: Site, channel_name: str, actor: str | None, dry_run: bool, **rest: Any) -> Any:  # noqa: ANN401
+    def call(
+        site: Site,
+        channel_name: str,
+        actor: str | None,
+        dry_run: bool,
+        expires_days: float | None,
+        **rest: Any,  # noqa: ANN401 (click's)
+    ) -> Any:  # noqa: ANN401
         if len(rest["reason"]) > MAX_TEXT or len(actor or "") > MAX_TEXT:
             raise Usage(f"--reason and --actor have at most {MAX_TEXT} characters", "say it in fewer words")
-        moved = site.channel(channel_name, actor=actor, dry_run=dry_run)
+        adopt = rest.pop("adopt_unsigned", False)
+        moved = site.channel(
+            channel_name, actor=actor, dry_run=dry_run, expires_days=expires_days, adopt_unsigned=adopt
+        )
         return command(site=site, channel=moved, dry_run=dry_run, **rest)
 
-    return _stack(channel, reason, actor, dry_run)(placed(call))
+    return _stack(channel, reason, actor, dry_run, expires_days)(signing(call))
 
 
 def reaching(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,8 +1,10 @@
 """Publishing: an artifact goes into the store once, in an order in which whoever sees a name can read all it needs.
 
-Tarball and file list, then the version, then the report. Everything is create-only. What is there already is adopted
+Tarball and file list, then the version, then its statement (with signing on), then the report. Everything is
+create-only. What is there already is adopted
 only if it is the same: content after the predicted plain bytes were found in it, a version if its identity (commit,
-selection, tree) is ours; the digests that are then reported are those of the stored bytes.
+selection, tree) is ours; the digests that are then reported are those of the stored bytes. Nobody vouches here for
+bytes that this run has neither written nor looked at.
 """
 
 from __future__ import annotations
@@ -25,10 +27,13 @@ from dagferry_storage.published import Published
 from dagferry_storage.store import Absent, Exists, Missing
 
 from . import moved_tags
+from .provenance import check_same
 
 if TYPE_CHECKING:
     from dagferry_schemas.version import Version
     from dagferry_storage.store import Store
+
+    from .provenance import Voucher
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +59,10 @@ class Offer:
     report: bytes | None
 
 
-def publish(store: Store, offer: Offer, tarball: BinaryIO, *, dry_run: bool = False) -> Publication:
-    """Store what is offered, whose compressed tarball is in the file ``tarball``.
+def publish(
+    store: Store, offer: Offer, tarball: BinaryIO, *, voucher: Voucher | None = None, dry_run: bool = False
+) -> Publication:
+    """Store what is offered, whose compressed tarball is in the file ``tarball``; ``voucher`` signs its statement.
 
     Raises `Conflict` if the version exists with another identity or its tag meant another commit before, `Corrupt` if
     the store holds other content under the tree's name; nothing is overwritten.
@@ -63,7 +70,10 @@ def publish(store: Store, offer: Offer, tarball: BinaryIO, *, dry_run: bool = Fa
     bundle, name = offer.version.bundle, offer.version.version
     also: tuple[str, ...] = ()
     try:
-        return Publication(_same(store, published.read(store, bundle, name), offer.version), False)
+        known = _same(store, published.read(store, bundle, name), offer.version)
+        if voucher is not None and not dry_run:
+            _vouch_for_known(store, offer, known, voucher)
+        return Publication(known, False)
     except Missing:
         also = moved_tags.other_names(store, bundle, offer.version)
     except Absent:  # the first publication makes the store
@@ -77,6 +87,9 @@ def publish(store: Store, offer: Offer, tarball: BinaryIO, *, dry_run: bool = Fa
     except Exists:
         created = False
     found = _same(store, published.read(store, bundle, name), version)
+    if voucher is not None and (created or voucher.is_needed(store, found)):
+        check_same(found.version, offer.version)
+        voucher.vouch(store, found)
     if created and offer.report is not None:
         _store_report(store, layout.report(bundle, name), offer.report)
     return Publication(found, created, also)
@@ -96,6 +109,22 @@ def _same(store: Store, found: Published, ours: Version) -> Published:
             code="version_exists",
         )
     return found
+
+
+def _vouch_for_known(store: Store, offer: Offer, known: Published, voucher: Voucher) -> None:
+    """Add the statement that a version lacks, after everything that its document pins was looked at."""
+    if not voucher.is_needed(store, known):
+        return
+    check_same(known.version, offer.version)
+    bundle, content = known.version.bundle, known.version.content
+    found = (_adopt_tarball(store, bundle, offer.files), _adopt_files(store, bundle, offer.files))
+    if found != (content.tarball, content.files):
+        raise Corrupt(
+            f"version {known.version.version!r} pins other objects than are in {store.url}",
+            "nothing was signed: find out who writes to the store",
+            code="spoiled_content",
+        )
+    voucher.vouch(store, known)
 
 
 def _pin(version: Version) -> Published:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from dagferry_schemas.errors import Unknown, Usage
 from dagferry_schemas.names import check_name
+from dagferry_schemas.trust import Policy
 from dagferry_storage import disk
 
 from . import config
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from .channel import Channel
     from .config import Bundle, Config, Found
     from .git import Repository
+    from .provenance import Voucher
+    from .signing import Signing
 
 log = logging.getLogger(__name__)
 ACTORS = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILDKITE_BUILD_CREATOR", "CIRCLE_USERNAME", "BUILD_USER_ID")
@@ -60,6 +63,8 @@ class Site:
     store_url: str | None = None
     bundle_option: str | None = None
     root_option: str | None = None
+    keyring: Path | None = None
+    signer_uris: tuple[str, ...] = ()
 
     @cached_property
     def found(self) -> Found:
@@ -117,6 +122,30 @@ class Site:
             )
         return self.found.folder / ".dagferry" / "store"
 
+    @cached_property
+    def signing(self) -> Signing:
+        """How this command signs, and what it demands. Raises `Usage`, `Untrusted` if the keyring cannot be used."""
+        from dagferry_storage.keyring_folder import KeyringFolder
+
+        from .signing import UNSIGNED, Signers, Signing
+
+        policy = KeyringFolder(self.keyring).policy(now())
+        if not self.signer_uris:
+            return UNSIGNED if self.keyring is None else Signing(policy)
+        signers = Signers(self.signer_uris)
+        if self.keyring is None:
+            policy = Policy.require(signers.keyring(), now())
+        return Signing(policy, signers.sign)
+
+    def voucher(self, started: str) -> Voucher | None:
+        """Who signs statements about what this command publishes; None without a key."""
+        from .provenance import Voucher, origin_of
+
+        if not self.signing.signs:
+            return None
+        remote = self.clone.remote_url() if self.clone is not None else None
+        return Voucher(self.signing, origin_of(remote, started, now()))
+
     def writable_store(self, bundle: str) -> Store:
         """The store, probed: by an earlier `init-store`, or now. Raises `BadData` if it does not keep its promises."""
         ignore_default_store(self)
@@ -147,13 +176,35 @@ class Site:
         except Absent:
             return False
 
-    def channel(self, name: str, *, actor: str | None = None, dry_run: bool = False) -> Channel:
-        """The channel ``name``. Raises `BadData` if the store does not keep its promises."""
+    def channel(
+        self,
+        name: str,
+        *,
+        actor: str | None = None,
+        dry_run: bool = False,
+        expires_days: float | None = None,
+        adopt_unsigned: bool = False,
+    ) -> Channel:
+        """The channel ``name``. Raises `BadData` if the store does not keep its promises.
+
+        ``adopt_unsigned``: what is live is believed as it is, and signed.
+        """
         from .channel import Channel
+        from .signing import Signing
 
         check_name("channel", name)
         self._was_probed(self.bundle_name)
-        return Channel(self.store, self.bundle_name, name, actor=actor or claimed_actor(), clock=now, dry_run=dry_run)
+        signing = Signing(Policy.UNSIGNED, self.signing.sign) if adopt_unsigned else self.signing
+        return Channel(
+            self.store,
+            self.bundle_name,
+            name,
+            actor=actor or claimed_actor(),
+            clock=now,
+            dry_run=dry_run,
+            signing=signing,
+            expires_days=expires_days,
+        )
 
 
 def ignore_default_store(site: Site) -> None:

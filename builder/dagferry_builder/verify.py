@@ -13,25 +13,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dagferry_schemas.pins import Content
-    from dagferry_schemas.trust import VerifiedTree
+    from dagferry_schemas.trust import Policy, VerifiedTree
     from dagferry_storage.store import Store
 
     from .channel import Channel
 
 
-def verify_version(store: Store, bundle: str, name: str) -> list[Check]:
-    """Check a version's document, file list, tree digest, tarball and every plain byte. Raises `DeliveryFailed`."""
+def verify_version(store: Store, bundle: str, name: str, policy: Policy) -> list[Check]:
+    """Check a version's document, who vouches for it, file list, tree digest, tarball and every plain byte.
+
+    Raises `DeliveryFailed`.
+    """
     checks: list[Check] = []
     one = _try(checks, "version", lambda: published.read(store, bundle, name), lambda one: one.version.commit)
     if one is not None:
+        if policy.keyring is not None:
+            _try(checks, "statement", lambda: fetch.statement(store, one, policy), _signed)
         _verify_content(store, bundle, one.version.content, checks)
     return checks
+
+
+def _signed(key_ids: tuple[str, ...]) -> str:
+    return "signed by " + ", ".join(f"{one[:16]}…" for one in key_ids)
 
 
 def verify_channel(store: Store, bundle: str, channel: Channel) -> list[Check]:
     """Check the channel's head, the chain of its log, and what is live. Raises `DeliveryFailed`, `Unknown`."""
     checks: list[Check] = []
-    channel.existing_head()
+    head = channel.existing_head()
+    if head.trusted.signers:  # what is demanded of it was checked when it was read
+        checks.append(Check("signature", True, "signed by " + ", ".join(head.trusted.signers)))
     records = _try(checks, "log", channel.records, lambda found: f"{len(found)} records, each names the one before")
     if records is not None:
         live = records[-1].live

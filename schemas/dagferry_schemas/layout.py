@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from .names import VERSION, hex_of
@@ -61,6 +62,17 @@ def head(bundle: str, channel: str) -> str:
 def log(bundle: str, channel: str, generation: int) -> str:
     """The bytes of the head of that generation, written before it is replaced."""
     return f"{bundle}/channels/{channel}/log/{generation}.json"
+
+
+def logs(bundle: str, channel: str) -> str:
+    """The prefix of all heads that were replaced."""
+    return f"{bundle}/channels/{channel}/log/"
+
+
+def generation_of(key: str) -> int | None:
+    """The generation whose head ``key`` in `logs` holds, or None for any other object."""
+    name = key.rpartition("/")[2].removesuffix(".json")
+    return int(name) if key.endswith(".json") and re.fullmatch("[1-9][0-9]{0,15}", name) else None
 
 
 def version_of(key: str) -> str | None:

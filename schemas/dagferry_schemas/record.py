@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .dsse import Sign
 
 FORMAT: Final = 1
-ACTIONS: Final = ("promote", "rollback", "hold", "resume", "refresh")
+ACTIONS: Final = ("promote", "rollback", "hold", "resume", "refresh", "recover")
 HONOURED: Final = frozenset(
     {
         "format",

@@ -194,7 +194,7 @@ def _check_signed(
     if not envelope.signatures:
         raise Untrusted(
             f"{what} is not signed, and this reader has a keyring",
-            "sign it (`--signer`; `dagferry refresh` signs what is live), or find out who wrote it",
+            "look at it, and sign it if it is right: dagferry refresh --adopt-unsigned --signer KEY",
             code="unsigned",
         )
     if len(envelope.signatures) > MAX_SIGNATURES:

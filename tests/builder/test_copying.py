@@ -11,6 +11,7 @@ from dagferry_builder.copying import copy
 from dagferry_builder.verify import verify_version
 from dagferry_schemas import compression, layout
 from dagferry_schemas.errors import Conflict, Corrupt, Unknown
+from dagferry_schemas.trust import Policy
 from dagferry_storage import published
 from dagferry_storage.local import LocalStore
 
@@ -39,7 +40,7 @@ def test_every_object_of_the_version_is_copied_byte_by_byte(desk: Desk, target: 
     name = desk.publish().published.version.version
     assert copy(desk.store, target.store, BUNDLE, name).created
     assert target.objects() == desk.objects()
-    assert all(check.ok for check in verify_version(target.store, BUNDLE, name))
+    assert all(check.ok for check in verify_version(target.store, BUNDLE, name, Policy.UNSIGNED))
 
 
 def test_the_same_again_writes_nothing(desk: Desk, target: Desk) -> None:
@@ -59,7 +60,7 @@ def test_content_that_the_target_has_in_another_encoding_is_adopted(desk: Desk, 
     copied = copy(desk.store, target.store, BUNDLE, version.version).published.version
     assert copied.identity == version.identity
     assert copied.content.tarball != version.content.tarball
-    assert all(check.ok for check in verify_version(target.store, BUNDLE, version.version))
+    assert all(check.ok for check in verify_version(target.store, BUNDLE, version.version, Policy.UNSIGNED))
 
 
 def nothing_of_a_spoiled_version_is_copied(desk: Desk, target: Desk) -> None:

@@ -22,6 +22,7 @@ from dagferry_builder.verify import verify_version
 from dagferry_schemas import compression, layout
 from dagferry_schemas.errors import BadData, Conflict, Corrupt, DeliveryFailed
 from dagferry_schemas.names import digest_of
+from dagferry_schemas.trust import Policy
 from dagferry_storage import published
 from dagferry_storage.local import LocalStore
 from dagferry_storage.metered import MeteredStore
@@ -81,7 +82,7 @@ def test_a_version_is_published_with_all_that_it_names(desk: Desk) -> None:
         layout.version(BUNDLE, version.version),
         layout.report(BUNDLE, version.version),
     }
-    assert all(check.ok for check in verify_version(desk.store, BUNDLE, version.version))
+    assert all(check.ok for check in verify_version(desk.store, BUNDLE, version.version, Policy.UNSIGNED))
 
 
 class Ordered(MeteredStore):
@@ -223,7 +224,7 @@ def test_the_files_position_does_not_matter(desk: Desk) -> None:
     with spool:
         spool.seek(0, io.SEEK_END)
         publish(desk.store, artifact.offer(NOW), spool)
-    assert all(check.ok for check in verify_version(desk.store, BUNDLE, artifact.version.version))
+    assert all(check.ok for check in verify_version(desk.store, BUNDLE, artifact.version.version, Policy.UNSIGNED))
 
 
 @pytest.mark.planted
