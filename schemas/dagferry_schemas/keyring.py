@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +35,7 @@ PUBLISHER: Final = "publisher"
 PROMOTER: Final = "promoter"
 ROLES: Final = (PUBLISHER, PROMOTER)
 ALL: Final = "*"
+NAME_OR_ALL: Final = re.compile(rf"(?:\*|{NAME.pattern})")
 MAX_FILE: Final = 64 * 1024
 """Bytes of the largest file of a keyring."""
 MAX_KEYS: Final = 64
@@ -153,7 +155,7 @@ def _read_names(fields: reading.Fields, field: str) -> tuple[str, ...]:
     if not found:
         fields.refuse(field, "empty: the key would count for nothing")
     for index, name in enumerate(found):
-        if name != ALL and not NAME.fullmatch(name):
+        if not NAME_OR_ALL.fullmatch(name):
             fields.refuse(f"{field}[{index}]", f"{name[:80]!r} is neither a name nor '*'")
     return found
 
@@ -170,12 +172,9 @@ def _read_requirement(fields: reading.Fields) -> Requirement:
     def number(name: str, default: int, **bounds: int) -> int:
         return fields.integer(name, **bounds) if fields.has(name) else default
 
-    for name in ("bundle", "channel"):
-        if fields.has(name) and fields.text(name) != ALL:
-            fields.text(name, NAME)
     found = Requirement(
-        bundle=fields.text("bundle") if fields.has("bundle") else ALL,
-        channel=fields.text("channel") if fields.has("channel") else ALL,
+        bundle=fields.text("bundle", NAME_OR_ALL) if fields.has("bundle") else ALL,
+        channel=fields.text("channel", NAME_OR_ALL) if fields.has("channel") else ALL,
         publishers=number("publishers", 1, least=1, most=MAX_REQUIRED),
         promoters=number("promoters", 1, least=1, most=MAX_REQUIRED),
         epoch=number("epoch", 0),

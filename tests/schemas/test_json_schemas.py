@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from dagferry_schemas import dsse, endpoint, inventory, names, pins, record
+from dagferry_schemas import dsse, endpoint, inventory, keyring, names, pins, record
 from dagferry_schemas.errors import Held, Malformed
 from dagferry_schemas.fields import MAX_INTEGER, Fields, dump, load
 from dagferry_schemas.layout import MAX_DOCUMENT
@@ -115,6 +115,21 @@ TOKENS: list[dict[str, Any]] = [
     {"id": "ci", "sha256": DIGEST, "scopes": ["pull:analytics/*", "status"], "not_after": "2027-01-01T00:00:00Z"},
     {"id": "ops", "sha256": DIGEST, "scopes": ["pull"], "not_before": None, "not_after": None},
 ]
+KEY = {
+    "format": 1,
+    "key": "-----BEGIN PUBLIC KEY-----\n"
+    "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n"
+    "-----END PUBLIC KEY-----\n",
+    "roles": ["publisher", "promoter"],
+    "bundles": ["analytics"],
+    "channels": ["*"],
+    "not_before": "2026-01-01T00:00:00Z",
+    "not_after": "2027-01-01T00:00:00Z",
+}
+REQUIREMENTS = {
+    "format": 1,
+    "requirements": [{"bundle": "analytics", "channel": "prod", "publishers": 1, "promoters": 2, "epoch": 3}],
+}
 REQUEST = {"expect_generation": 7, "wait_seconds": 2.5}
 
 At: TypeAlias = "tuple[str | int, ...]"
@@ -122,6 +137,8 @@ At: TypeAlias = "tuple[str | int, ...]"
 
 DOCUMENTS: dict[str, Any] = {
     "envelope": FULL_ENVELOPE,
+    "key": KEY,
+    "requirements": REQUIREMENTS,
     "error": {"error": {"code": "held", "message": "the channel is held", "hint": ""}},
     "pull-reply": REPLY.to_dict(),
     "pull-request": REQUEST,
@@ -134,6 +151,11 @@ DOCUMENTS: dict[str, Any] = {
 }
 READERS: dict[str, tuple[str, Callable[[bytes], object]]] = {
     "envelope": ("envelope", lambda raw: dsse.Envelope.from_bytes(raw, "envelope", limit=MAX_DOCUMENT)),
+    "key": ("keyring, k.json", lambda raw: keyring.read_keyring({"k.json": raw})),
+    "requirements": (
+        "keyring, requirements.json",
+        lambda raw: keyring.read_keyring({"requirements.json": raw, "k.json": dump(KEY)}),
+    ),
     "pull-reply": ("pull reply", endpoint.PullReply.from_bytes),
     "pull-request": ("request", endpoint.PullRequest.from_bytes),
     "record": ("record", record.Record.from_payload),
@@ -260,6 +282,9 @@ def test_unknown_fields_of_requests_and_tokens_are_refused() -> None:
     assert not is_valid("pull-request", {**REQUEST, "url": "https://example.com"})
     assert not reads("pull-request", {**REQUEST, "url": "https://example.com"})
     assert not is_valid("tokens", [{**TOKENS[0], "not_afer": "2027-01-01T00:00:00Z"}])
+    for kind, document in (("key", KEY), ("requirements", REQUIREMENTS)):
+        assert not is_valid(kind, {**document, "not_afer": "2027-01-01T00:00:00Z"})
+        assert not reads(kind, {**document, "not_afer": "2027-01-01T00:00:00Z"})
     assert is_valid("store", {**STORE, "later": 1})
 
 
@@ -313,12 +338,13 @@ def test_replies_with_nothing_to_tell_are_valid_and_come_back_whole() -> None:
 
 def test_grammars_and_limits_are_those_of_the_code() -> None:
     grammars = {f"^{one.pattern}$" for one in (names.NAME, names.VERSION, names.COMMIT, names.DIGEST, names.TIME)}
-    own = {"payload", "sig", 0, "scopes"}
+    grammars.add(f"^{keyring.NAME_OR_ALL.pattern}$")
+    own = {"payload", "sig", 0, "scopes", "key"}
     for schema in SCHEMAS.values():
         for path, inner, _ in places(schema, schema):
             if path[-1] not in own and "pattern" in inner:
                 assert inner["pattern"] in grammars, path
-            if inner.get("type") in ("integer", "number") and path[-1] != "format":
+            if inner.get("type") in ("integer", "number") and path[-1] not in ("format", "publishers", "promoters"):
                 assert inner["maximum"] == MAX_INTEGER, path
 
 
