@@ -173,7 +173,7 @@ def _read(plain: Iterable[bytes], opener: Opener, most: int = MAX_FILES) -> Tree
             raise Malformed(f"file list, line {number}: the lines are not in the order of their paths")
         last = file.path
         check.add(file)
-        if len(check.problems) >= MOST_PROBLEMS:
+        if check.problems >= MOST_PROBLEMS:
             break
     return check.tree(opener)
 
@@ -228,13 +228,13 @@ class _TreeCheck:
         return True
 
     @property
-    def problems(self) -> list[str]:
-        """What keeps the files so far from being a tree."""
-        return [*(self._paths.problems if self._paths is not None else ()), *self._too_large]
+    def problems(self) -> int:
+        """How many reasons there are so far why the files cannot be a tree."""
+        return len(self._too_large) + (len(self._paths.problems) if self._paths is not None else 0)
 
     def tree(self, opener: Opener) -> Tree:
         """The tree, whose stored file list is what ``opener`` opens."""
-        problems = self.problems
+        problems = [*(self._paths.problems if self._paths is not None else ()), *self._too_large]
         if not self._count:
             problems.append("there are no files in it")
         if self._count > MAX_FILES:
