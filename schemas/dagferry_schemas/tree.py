@@ -191,6 +191,8 @@ def _lines(plain: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _decode_line(number: int, line: bytes) -> TreeFile:
+    if len(line) >= MAX_LINE:
+        raise Malformed(f"file list, line {number}: more than {MAX_LINE} bytes")
     try:
         text = line.decode()
     except UnicodeDecodeError as error:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MOST_KIB: Final = 96 * 1024
 """The peak of an agent's process; the interpreter with all modules takes about a quarter of that."""
-MOST_CHARACTERS: Final = 12_000
+MOST_CHARACTERS: Final = 24_000
 """The length of a message, which has to fit into a log line and a reply."""
 
 

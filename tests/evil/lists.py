@@ -172,6 +172,8 @@ BOMBS: Final[Mapping[str, Vector]] = {
         lambda: many(300_000, lambda number: f"{number:06}"), ("Corrupt", "corrupt"), count=40_000
     ),
     "list_of_evil_paths_alone": listing(lambda: many(100_000, lambda number: f"../{number:06}")),
+    "list_of_evil_paths_of_500_bytes": listing(lambda: many(1000, lambda number: 495 * "\x7f" + f"{number:05}")),
+    "list_of_lines_of_30000_bytes": listing(lambda: many(1000, lambda number: 30_000 * "\x7f" + f"{number:05}")),
     "list_of_one_path_many_times": listing(lambda: many(100_000, lambda _: "a")),
 }
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from dagferry_agent import state as memory
+from dagferry_agent.releases import Mark, Marks
 from dagferry_agent.tokens import allows, authenticate, parse_tokens
 from dagferry_schemas import plaintar, trust
 from dagferry_schemas.endpoint import PullRequest
@@ -122,6 +123,7 @@ def read_state(raw: bytes) -> None:
     try:
         path.write_bytes(raw)
         found = memory.load(folder, BUNDLE, CHANNEL)
+        Marks().add(Mark(1, found.stamp * 1_000_000))  # files get this time, and it is remembered
         served = found.served("sha256:" + 64 * "0", VERSION, 1, NOW)
         memory.save(folder, served, durable=False)
         assert memory.find(folder) == served
