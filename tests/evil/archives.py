@@ -28,7 +28,7 @@ ENDINGS: Final[Mapping[str, Vector]] = {
     "end_that_is_not_zero": plain(PLAIN + END[:-1] + b"!"),
     "a_third_block_of_zeros": plain(TAR + END[:BLOCK]),
     "a_record_of_zeros_as_tar_writes_it": plain(TAR + bytes(-len(TAR) % 10240)),
-    "a_gigabyte_of_zeros_after_the_end": plain(lambda _: TAR + bytes(2**30)),
+    "zeros_without_number_after_the_end": plain(lambda _: TAR + bytes(2**24)),
     "a_byte_after_the_end": plain(TAR + b"!"),
     "a_member_after_the_end": plain(TAR + member(b"evil.py", b"evil\n") + END),
     "a_second_archive_after_the_end": plain(TAR + TAR),

@@ -139,7 +139,7 @@ BOMBS: Final[Mapping[str, Vector]] = {
     "a_bomb_in_the_frame_of_the_end": stream(lambda: bomb(2**30, first=TAR), PLAIN_BYTES),
     "a_bomb_in_the_last_body": stream(lambda: bomb(2**30, first=TAR[:-2048]), PLAIN_BYTES),
     "a_bomb_of_frames": stream(lambda: compress(TAR) + 20_000 * compress(bytes(2**20)), PLAIN_BYTES),
-    "a_bomb_of_a_bomb": stream(lambda: compress(compress(bytes(2**30))), PLAIN_BYTES),
+    "a_bomb_of_a_bomb": stream(lambda: compress(bomb(2**30)), PLAIN_BYTES),
 }
 
 VECTORS: Final[Mapping[str, Vector]] = {**ENCODINGS, **STREAMS, **FRAMES, **BOMBS}

@@ -1,12 +1,13 @@
 """All attacks, each in processes of its own: ``python -m tests.evil.sweep [--only NAME …] [--share N/M]``.
 
-Two processes a case, forked from this one: the first makes the evil, which may take memory; the second is the agent,
-and its peak is what the agent took. One that does not end in time is killed. The facts come out as JSON, a line each.
+The agent of a case is a process, forked from this one, whose peak is what the agent took. One that does not end in time
+is killed. The facts come out as JSON, a line each.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import pickle
@@ -79,7 +80,7 @@ def attack(folder: Path, name: str, setting: Setting, start: Start, deadline: fl
     case = Case(folder)
     try:
         case.prepare(start)
-        tampered, _ = in_child(lambda: case.publish_evil(VECTORS[name], setting))
+        tampered = case.publish_evil(VECTORS[name], setting)
         facts, peak = in_child(lambda: asdict(case.attack(start, tampered=tampered)), deadline)
     except RuntimeError as error:
         return {"broken": str(error)}
@@ -103,6 +104,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--deadline", type=float, default=DEADLINE, metavar="SECONDS", help="for one process")
     asked = parser.parse_args(arguments)
     first, step = map(int, asked.share.split("/"))
+    gc.freeze()  # what is there stays shared with the children
     chosen = [case for case in cases() if case[0] in (asked.only or VECTORS)][first - 1 :: step]
     for facts in sweep(chosen, asked.deadline):
         print(json.dumps(facts), flush=True)  # noqa: T201 (it is what this program is for)
