@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .releases import Release
 
 CACHE: Final = "__pycache__"
-"""Folders of this name are Python's: they are no part of a release."""
+"""Folders of this name are Python's: what is in them is no part of a release, unless it was delivered."""
 
 
 def find_drift(release: Release) -> tuple[str, ...]:
@@ -33,6 +33,9 @@ def find_drift(release: Release) -> tuple[str, ...]:
         there = _walk(release.folder)
         found = next(there, None)
         for file in release.tree.files:
+            if CACHE in file.path.split("/")[:-1]:  # delivered, and not among what was found there
+                wrong += [] if _is(release.folder / file.path, file) else [file.path]
+                continue
             while found is not None and found < file.path:
                 wrong.append(found)
                 found = next(there, None)

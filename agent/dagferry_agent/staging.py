@@ -198,7 +198,7 @@ def mend(
             for path in back:
                 place = release.folder / path
                 if place.is_dir():  # rename(2) does not replace a folder by a file
-                    place.rename(aside / f"folder-{path.replace('/', '-')[:100]}-{secrets.token_hex(8)}")
+                    place.rename(aside / f"folder-{secrets.token_hex(8)}")
                 place.parent.mkdir(parents=True, exist_ok=True)
                 (good / path).rename(place)
             for folder in {(release.folder / path).parent for path in wrong}:

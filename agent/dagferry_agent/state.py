@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 FILE: Final = "state.json"
 MAX_STATE: Final = 4 * 1024 * 1024
+MAX_STAMP: Final = 8 * 10**12
+"""Milliseconds, the year 2223: nanoseconds of a time much later are more than the 64 bits of a mark."""
 REMEMBERED: Final = 200
 """Entries of the local history that are kept at the most."""
 
@@ -151,7 +153,7 @@ def _decode(raw: bytes) -> State:
         channel=fields.text("channel", NAME),
         floor=_floor(fields.child("floor")) if fields.has("floor") else None,
         history=tuple(map(_served, fields.children("history"))),
-        stamp=fields.integer("stamp"),
+        stamp=fields.integer("stamp", most=MAX_STAMP),
         channel_tree=reading.optional(fields, "channel_tree", fields.digest),
         pin=_pin(fields.child("pin")) if fields.has("pin") else None,
     )

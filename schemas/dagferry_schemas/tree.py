@@ -23,7 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from . import compression, paths
-from .errors import Malformed
+from .errors import Corrupt, Malformed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -39,6 +39,8 @@ LINES: Final = 32 * 1024
 """Bytes of a file list that are decoded at once."""
 LINES_AT_ONCE: Final = 256
 """Lines of a file list that are compressed at once."""
+MOST_PROBLEMS: Final = 10
+"""A reader of a file list gives up after so many bad paths: an error is for people, and goes into logs and replies."""
 MAX_LINE: Final = 4 + 1 + 10 + 1 + 64 + 1 + paths.MAX_PATH_BYTES + 1
 """Bytes of the longest line of a file list."""
 
@@ -139,17 +141,17 @@ def encode_files(tree: Tree) -> bytes:
 
 
 def decode_files(raw: bytes) -> Tree:
-    """The tree that the file list ``raw`` describes. Raises `Malformed` with the first bad line, or every bad path."""
+    """The tree that the file list ``raw`` describes. Raises `Malformed` with the first bad line, or the bad paths."""
     return _read([raw], partial(io.BytesIO, compression.compress(raw)))
 
 
-def read_files(opener: Opener, what: str, *, limit: int) -> Tree:
-    """The tree of a stored file list of at most ``limit`` plain bytes. Raises `Corrupt`, `Malformed`.
+def read_files(opener: Opener, what: str, *, limit: int, most: int = MAX_FILES) -> Tree:
+    """The tree of a stored list of at most ``limit`` plain bytes and ``most`` files. Raises `Corrupt`, `Malformed`.
 
     The list is read now, and again whenever the files are looked at: what ``opener`` opens has to stay what it is.
     """
     with opener() as source:
-        return _read(compression.plain_chunks(source, what, limit=limit, size=LINES), opener)
+        return _read(compression.plain_chunks(source, what, limit=limit, size=LINES), opener, most)
 
 
 def tree_digest(files: Iterable[TreeFile]) -> str:
@@ -160,15 +162,19 @@ def tree_digest(files: Iterable[TreeFile]) -> str:
     return folders.finish()
 
 
-def _read(plain: Iterable[bytes], opener: Opener) -> Tree:
+def _read(plain: Iterable[bytes], opener: Opener, most: int = MAX_FILES) -> Tree:
     check = _TreeCheck(paths.PathCheck())
     last = ""
     for number, line in enumerate(_lines(plain), 1):
+        if number > most:  # at once: each file of an open folder is kept, and short lines fit into any bound in bytes
+            raise Corrupt(f"file list: more than {most} files")
         file = _decode_line(number, line)
         if file.path < last:
             raise Malformed(f"file list, line {number}: the lines are not in the order of their paths")
         last = file.path
         check.add(file)
+        if check.problems >= MOST_PROBLEMS:
+            break
     return check.tree(opener)
 
 
@@ -185,6 +191,8 @@ def _lines(plain: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _decode_line(number: int, line: bytes) -> TreeFile:
+    if len(line) >= MAX_LINE:
+        raise Malformed(f"file list, line {number}: more than {MAX_LINE} bytes")
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
@@ -220,6 +228,11 @@ class _TreeCheck:
             return False
         self._folders.add(file)
         return True
+
+    @property
+    def problems(self) -> int:
+        """How many reasons there are so far why the files cannot be a tree."""
+        return len(self._too_large) + (len(self._paths.problems) if self._paths is not None else 0)
 
     def tree(self, opener: Opener) -> Tree:
         """The tree, whose stored file list is what ``opener`` opens."""

@@ -300,7 +300,8 @@ def accept_files(stored: bytes, content: Content) -> VerifiedTree:
     """The tree whose file list is ``stored``, if rules 9 and 10 let it pass. Raises `Corrupt` or `Malformed`."""
     what = f"file list of tree {content.tree}"
     check_stored(stored, content.files, what)
-    tree = read_files(partial(io.BytesIO, stored), what, limit=content.files.count * MAX_LINE)
+    count = content.files.count
+    tree = read_files(partial(io.BytesIO, stored), what, limit=count * MAX_LINE, most=count)
     if len(tree.files) != content.files.count:
         raise Corrupt(f"{what}: {len(tree.files)} files instead of {content.files.count}")
     return check_tree(tree, content.tree)

@@ -20,6 +20,7 @@ import io
 import os
 import pwd
 import secrets
+import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -163,7 +164,7 @@ class LocalStore:
         path = self._path(key)
         with self._telling("read", key):
             try:
-                return path.open("rb")
+                return _open_object(path)
             except FileNotFoundError:
                 self._require_root()
                 raise Missing(f"store {self.url}: there is no object {key}", "check the name, and --store") from None
@@ -241,9 +242,21 @@ def _token_of(body: bytes) -> str:
 def _state(path: Path) -> str | None:
     """The token of what is there now; None if nothing is."""
     try:
-        return _token_of(path.read_bytes())
+        with _open_object(path) as file:
+            return _token_of(file.read())
     except FileNotFoundError:
         return None
+
+
+def _open_object(path: Path) -> BinaryIO:
+    """The file of an object. A named pipe is not waited for, and no device is read: they never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        number, problem = (errno.EISDIR, None) if stat.S_ISDIR(mode) else (errno.EINVAL, "Not a regular file")
+        raise OSError(number, problem or os.strerror(number), str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def _open_lock(folder: Path) -> int | None:

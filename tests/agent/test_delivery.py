@@ -373,6 +373,21 @@ def test_python_caches_are_no_drift_and_are_not_carried_over(pod: Pod) -> None:
     assert not (pod.root / "current" / "__pycache__").exists()
 
 
+def test_a_python_cache_that_was_delivered_is_part_of_the_release(pod: Pod) -> None:
+    pod.shelf.ship("v1", {**ONE, "team/__pycache__/helper.cpython-311.pyc": b"c1", "team/z.py": b"z = 1\n"})
+    pod.delivery.pull()
+    cache = pod.root / "current" / "team" / "__pycache__"
+    (cache / "z.cpython-311.pyc").write_bytes(b"Python's own")
+    pod.restart()
+    assert pod.delivery.ready(), "nothing has to be fetched again"
+    (cache / "helper.cpython-311.pyc").unlink()
+    (cache / "helper.cpython-311.pyc").write_bytes(b"c2")
+    pod.restart()
+    assert pod.delivery.status().drift == ("team/__pycache__/helper.cpython-311.pyc",)
+    pod.delivery.pull()
+    assert (cache / "helper.cpython-311.pyc").read_bytes() == b"c1"
+
+
 def test_drift_is_found_at_start(pod: Pod) -> None:
     pod.shelf.ship("v1", ONE)
     pod.delivery.pull()
@@ -410,15 +425,16 @@ def test_a_damaged_live_release_is_mended_by_the_next_pull(pod: Pod) -> None:
 
 
 def test_a_file_that_became_a_folder_is_mended(pod: Pod) -> None:
-    pod.shelf.ship("v1", ONE)
+    long = 80 * "\u65e5" + ".py"
+    pod.shelf.ship("v1", {**ONE, long: b"l = 1\n"})
     pod.delivery.pull()
     live = pod.root / "current"
-    for name in ("dag_a.py", "dag_b.py"):
+    for name in ("dag_a.py", "dag_b.py", long):
         (live / name).unlink()
         (live / name).mkdir()
     (live / "dag_a.py" / "inside.py").write_bytes(b"")
     pod.restart().pull()
-    assert pod.live() == ONE
+    assert pod.live() == {**ONE, long: b"l = 1\n"}
     assert pod.restart().ready()
 
 

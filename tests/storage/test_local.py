@@ -157,6 +157,19 @@ def test_a_file_where_a_folder_is_needed_is_a_failed_delivery(store: LocalStore,
         LocalStore(tmp_path / "store/a/object").read("b", limit=LIMIT)
 
 
+def test_what_is_no_file_is_not_read(store: LocalStore, tmp_path: Path) -> None:
+    store.create("object", b"one")
+    os.mkfifo(tmp_path / "store/pipe")
+    (tmp_path / "store/device").symlink_to("/dev/zero")
+    for key in ("pipe", "device"):
+        with pytest.raises(DeliveryFailed, match=f"cannot read {key}: Not a regular file"):
+            store.read(key, limit=LIMIT)
+        with pytest.raises(DeliveryFailed, match=f"cannot read {key}: Not a regular file"), store.stream(key):
+            pass
+        with pytest.raises(DeliveryFailed, match=f"cannot replace {key}: Not a regular file"):
+            store.replace(key, b"x", "token")
+
+
 def test_a_file_system_without_hard_links_is_a_fault_of_the_machine(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
