@@ -24,6 +24,10 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8470
     tokens_file: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    allowed_hosts: frozenset[str] = frozenset()
+    pulls_per_minute: int = 120
     poll_seconds: float = 15.0
     keep_releases: int = 5
     grace_hours: float = 6.0
