@@ -6,8 +6,8 @@
 3. A cloud's library is imported by that cloud's store only (``s3`` and its parts, ``s3_...``), and such a store only
    where its URL is opened, never when a module outside it is loaded: the libraries are large, and optional.
 4. click is imported by command lines only (``cli``, ``cli_...``, ``options``, ``commandline``), the HTTP server by the
-   agent's ``app`` and ``server`` only, Prometheus' library by ``metrics`` only, watchdog by ``watching`` only;
-   structlog by ``logs`` only, and not when that is loaded.
+   agent's ``app``, ``gate``, ``replies`` and ``server`` only, Prometheus' library by ``metrics`` only, watchdog by
+   ``watching`` only; structlog by ``logs`` only, and not when that is loaded.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ COMMAND_LINES: Final = {"cli", "commandline", "options"}
 SERVING: Final = {
     "hypercorn": {"app", "server"},
     "prometheus_client": {"metrics"},
-    "starlette": {"app", "server"},
+    "starlette": {"app", "gate", "replies", "server"},
     "structlog": {"logs"},
     "watchdog": {"watching"},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -11,10 +12,14 @@ from dagferry_schemas.errors import BadData, Conflict, DagferryError, DeliveryFa
 from .tokens import Entry, NoTokens, authenticate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+
+    from .rates import Rates
 
     Headers = Sequence[tuple[bytes, bytes]]
 
+FAILURES_PER_MINUTE: Final = 30
+"""Requests of one source without a valid token that are told so; more are told to wait."""
 MAX_TARGET: Final = 1024
 """Bytes of the longest request target."""
 MAX_HEADERS: Final = 50
@@ -22,6 +27,7 @@ MAX_HEADER_BYTES: Final = 16 * 1024
 """Bytes of all header names and values together."""
 RETRY_AFTER: Final = {"Retry-After": "5"}
 """Seconds after which whoever got 503 may ask again."""
+HOST_PORT: Final = re.compile(r":[0-9]*\Z")
 BEARER: Final = re.compile(rb"(?i:bearer) +([A-Za-z0-9._~+/-]{1,512}=*)")
 
 
@@ -59,6 +65,22 @@ def check_bounds(http_version: str, target_size: int, headers: Headers) -> None:
         raise Refused(400, "transfer_encoding", "Transfer-Encoding is not accepted", "send a Content-Length")
 
 
+def check_place(headers: Headers, allowed_hosts: Collection[str]) -> None:
+    """Refuse a request that is meant for another host than one of ``allowed_hosts`` (none: any), or a browser's."""
+    hosts = _values(headers, b"host")
+    if len(hosts) > 1:
+        raise Refused(400, "host", "there is more than one Host")
+    if allowed_hosts and (not hosts or host_name(hosts[0]) not in allowed_hosts):
+        raise Refused(400, "host", "this agent does not go by that name", "ask it by a name of its --allowed-host")
+    if _values(headers, b"origin"):
+        raise Refused(403, "origin", "requests of web pages are not answered", "leave out the header Origin")
+
+
+def host_name(value: bytes) -> str:
+    """The name in a Host header, without its port, in lower case."""
+    return HOST_PORT.sub("", value.decode("latin-1")).lower()
+
+
 def needs_token(path: str) -> bool:
     """Whether ``path`` is for those only who show a token, whether or not there is anything at it."""
     return path == "/v1" or path.startswith("/v1/")
@@ -83,6 +105,26 @@ def admit(headers: Headers, tokens: Tokens, now: str) -> Entry:
             headers={"WWW-Authenticate": "Bearer"},
         )
     return entry
+
+
+def check_failures(source: str, failures: Rates) -> None:
+    """Refuse to say more to a ``source`` that showed no valid token too often."""
+    wait = failures.take(source)
+    if wait:
+        raise too_many("too many requests without a valid token came from where this one does", wait)
+
+
+def check_pulls(entry: Entry, pulls: Rates) -> None:
+    """Refuse another pull to a bearer who asked for too many."""
+    wait = pulls.take(entry.id)
+    if wait:
+        raise too_many(f"token {entry.id!r} asked for too many pulls; polling goes on", wait)
+
+
+def too_many(message: str, wait: float) -> Refused:
+    """The refusal of what may be asked for again after ``wait`` seconds."""
+    seconds = math.ceil(wait)
+    return Refused(429, "too_many", message, f"ask again in {seconds} s", headers={"Retry-After": str(seconds)})
 
 
 def check_announced(headers: Headers) -> None:

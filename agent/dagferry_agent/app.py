@@ -3,24 +3,29 @@
 In this order, for every request:
 
 1. Bounds: target at most 1 KiB, 50 headers of together at most 16 KiB, HTTP/1 only, no Transfer-Encoding (a request
-   is a few bytes of known length). Every reply closes its connection, so that bytes after a request mean nothing.
+   is a few bytes of known length), one Host, which is an allowed one (400), no Origin (403). Every reply closes its
+   connection, so that bytes after a request mean nothing.
 2. ``/v1`` and all below it: without a usable tokens file 503 ``no_tokens``; without exactly one good
-   ``Authorization: Bearer …`` 401. Nothing of the body was read by then, and no path was looked up.
+   ``Authorization: Bearer …`` 401, and 429 to a source that got too many of those; a valid token is heard all the same.
+   Nothing of the body was read by then, and no path was looked up.
 3. Path (404), method (405), the token's scope (403).
 4. Body: at most 4 KiB (413), within 10 s (408), plain JSON by its type (415) and content (400), fields as agreed (422).
+   Then a pull counts, also if it is another one's: beyond the token's rate 429.
 5. ``POST /v1/pull`` asks the service for its next pull, and again after a pause while an older generation than the
-   expected one is served. It answers 200 with the pull's reply, or 202 when ``wait_seconds`` are over.
+   expected one is served. It answers 200 with the pull's reply, or 202 when ``wait_seconds`` are over. At most 64
+   requests wait; to more, none of their seconds is granted.
 6. A failed pull: 404 the channel has no record, 409 conflict or a release pinned here, 422 refused content, 503
    anything that may pass.
 
-What readers without a token learn from ``/readyz`` and ``/metrics`` is in `probes`. When the agent drains, waiting
+What readers without a token learn from ``/readyz`` and ``/metrics`` is in `probes`; ``/openapi.json`` is the same
+for all. When the agent drains, waiting
 requests end with 503 ``draining``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
@@ -31,21 +36,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dagferry_schemas import endpoint
-from dagferry_schemas.commandline import plain
 from dagferry_schemas.endpoint import PullRequest
 from dagferry_schemas.errors import DagferryError, Malformed
 
 from . import admission
 from .admission import Refused
+from .gate import Gate
 from .probes import Probes
+from .rates import Rates
+from .replies import reply_bytes, reply_json, reply_refused
 from .service import Draining
 from .tokens import allows
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine
     from typing import TypeVar
-
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from dagferry_schemas.endpoint import PullReply
 
@@ -58,6 +63,8 @@ if TYPE_CHECKING:
 
 BODY_SECONDS: Final = 10.0
 """Seconds in which a request's body has to be there."""
+MAX_WAITING: Final = 64
+"""Pull requests that wait at the same time."""
 FIRST_PAUSE: Final = 0.2
 LAST_PAUSE: Final = 2.0
 """Seconds between two pulls for one request, growing from the first to the last."""
@@ -70,11 +77,23 @@ def create_app(
     meters: Meters,
     tokens: Tokens,
     now: Callable[[], str],
+    clock: Callable[[], float],
     draining: asyncio.Event | None = None,
     body_seconds: float = BODY_SECONDS,
 ) -> Starlette:
-    """The application. ``now`` gives the time as RFC 3339 in UTC; once ``draining`` is set, no request waits."""
-    front = Front(service, delivery, Probes(service, delivery, meters), draining or asyncio.Event(), body_seconds)
+    """The application. ``now`` gives the time as RFC 3339 in UTC, ``clock`` monotonic seconds.
+
+    Once ``draining`` is set, no request waits.
+    """
+    front = Front(
+        service,
+        delivery,
+        Probes(service, delivery, meters),
+        Rates(delivery.settings.pulls_per_minute, clock),
+        draining or asyncio.Event(),
+        body_seconds,
+    )
+    gate = Middleware(Gate, tokens=tokens, now=now, clock=clock, allowed_hosts=delivery.settings.allowed_hosts)
     app = Starlette(
         routes=[
             _route("/v1/pull", "POST", front.pull),
@@ -82,8 +101,9 @@ def create_app(
             _route("/healthz", "GET", front.healthz),
             _route("/readyz", "GET", front.readyz),
             _route("/metrics", "GET", front.metrics),
+            _route("/openapi.json", "GET", front.openapi),
         ],
-        middleware=[Middleware(Gate, tokens=tokens, now=now)],
+        middleware=[gate],
         exception_handlers={
             Refused: _refused,
             HTTPException: _not_routed,
@@ -103,71 +123,64 @@ def _route(path: str, method: str, answer: Callable[[Request], Coroutine[Any, An
     return route
 
 
-class Gate:
-    """Rules 1 and 2: whoever passes has shown a valid token, or asks for nothing that needs one."""
-
-    def __init__(self, app: ASGIApp, *, tokens: Tokens, now: Callable[[], str]) -> None:
-        self._app = app
-        self._tokens = tokens
-        self._now = now
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request pass on, with the bearer's entry in its state, or answer it."""
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        if scope["type"] == "http":
-            try:
-                self._check(scope)
-            except Refused as refused:
-                await _reply_refused(refused)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-    def _check(self, scope: Scope) -> None:
-        target_size = len(scope.get("raw_path", b"")) + len(scope["query_string"])
-        admission.check_bounds(scope["http_version"], target_size, scope["headers"])
-        if admission.needs_token(scope["path"]):
-            scope.setdefault("state", {})["entry"] = admission.admit(scope["headers"], self._tokens, self._now())
-
-
 class Front:
     """The answers of the routes; rules 3 to 6."""
 
     def __init__(
-        self, service: PullService, delivery: Delivery, probes: Probes, draining: asyncio.Event, body_seconds: float
+        self,
+        service: PullService,
+        delivery: Delivery,
+        probes: Probes,
+        pulls: Rates,
+        draining: asyncio.Event,
+        body_seconds: float,
     ) -> None:
         self._service = service
         self._delivery = delivery
         self._probes = probes
+        self._pulls = pulls
+        self._waiting = 0
+        self._openapi = resources.files(__package__).joinpath("openapi.json").read_bytes()
         self._draining = draining
         self._body_seconds = body_seconds
 
     async def healthz(self, _request: Request) -> Response:
         """The process can work."""
-        return _reply(200, {"ok": True})
+        return reply_json(200, {"ok": True})
 
     async def readyz(self, _request: Request) -> Response:
         """Whether a verified release is live, and how stale it is."""
         ready, document = await self._probes.readiness()
-        return _reply(200 if ready else 503, document)
+        return reply_json(200 if ready else 503, document)
 
     async def metrics(self, request: Request) -> Response:
         """What was counted, and what is live, for Prometheus."""
-        return _reply_bytes(200, *await self._probes.metrics(request.headers.get("accept", "")))
+        return reply_bytes(200, *await self._probes.metrics(request.headers.get("accept", "")))
+
+    async def openapi(self, _request: Request) -> Response:
+        """What this endpoint takes and gives, as an OpenAPI document."""
+        return reply_bytes(200, self._openapi)
 
     async def status(self, request: Request) -> Response:
         """What is served here, from the disk."""
         self._check_scope(request, "status")
         status = await asyncio.to_thread(self._delivery.status)
-        return _reply(200, status.to_dict())
+        return reply_json(200, status.to_dict())
 
     async def pull(self, request: Request) -> Response:
         """Pull now (rule 5)."""
         self._check_scope(request, "pull")
         wanted = await self._read_request(request)
+        admission.check_pulls(request.state.entry, self._pulls)
+        self._waiting += 1
+        try:
+            return await self._pull(request, wanted)
+        finally:
+            self._waiting -= 1
+
+    async def _pull(self, request: Request, wanted: PullRequest) -> Response:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + wanted.wait_seconds
+        deadline = loop.time() + (wanted.wait_seconds if self._waiting <= MAX_WAITING else 0.0)
         gone = asyncio.ensure_future(_disconnected(request))
         try:
             pause = FIRST_PAUSE
@@ -177,7 +190,7 @@ class Front:
                 if reply is not None and reply.pinned is not None and wanted.expect_generation is not None:
                     raise _pinned(reply.pinned)
                 if reply is not None and (reply.generation or 0) >= (wanted.expect_generation or 0):
-                    return _reply(200, reply.to_dict())
+                    return reply_json(200, reply.to_dict())
                 if reply is None or not await self._pause(min(pause, deadline - loop.time()), gone):
                     return self._under_way(job)
                 pause = min(2 * pause, LAST_PAUSE)
@@ -239,7 +252,7 @@ class Front:
     def _under_way(self, job: Job) -> Response:
         success = self._service.last_success
         generation = success.reply.generation if success is not None and success.reply is not None else None
-        return _reply(202, {"state": "under_way", "job": job.id, "generation": generation})
+        return reply_json(202, {"state": "under_way", "job": job.id, "generation": generation})
 
 
 def _pinned(version: str) -> Refused:
@@ -268,18 +281,18 @@ async def _disconnected(request: Request) -> None:
 
 async def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return _reply_refused(error)
+    return reply_refused(error)
 
 
 async def _failed(_request: Request, error: Exception) -> Response:
     assert isinstance(error, DagferryError)
-    return _reply_refused(admission.failed(error))
+    return reply_refused(admission.failed(error))
 
 
 async def _not_routed(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "wrong_method"}.get(error.status_code, "error")
-    return _reply_refused(Refused(error.status_code, code, error.detail, headers=error.headers))
+    return reply_refused(Refused(error.status_code, code, error.detail, headers=error.headers))
 
 
 async def _gone(_request: Request, _error: Exception) -> Response:
@@ -289,22 +302,4 @@ async def _gone(_request: Request, _error: Exception) -> Response:
 
 async def _bug(_request: Request, _error: Exception) -> Response:
     """The last resort. Starlette raises the error again after the reply, and the server logs it with its traceback."""
-    return _reply_refused(Refused(500, "bug", "this is a bug in dagferry, please report it", "its log has more"))
-
-
-def _reply(status: int, document: Mapping[str, Any]) -> Response:
-    # A drifted file's name may hold bytes that are no UTF-8; the reply has to be JSON that everybody can read.
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
-    return _reply_bytes(status, text.encode("utf-8", "replace") + b"\n")
-
-
-def _reply_refused(refused: Refused) -> Response:
-    body = endpoint.error_body(refused.code, plain(refused.message), plain(refused.hint))
-    return _reply_bytes(refused.status, body, headers=refused.headers)
-
-
-def _reply_bytes(
-    status: int, body: bytes, media_type: str = "application/json", headers: Mapping[str, str] | None = None
-) -> Response:
-    common = {"Connection": "close", "Cache-Control": "no-store", "Content-Type": media_type}
-    return Response(body, status, {**(headers or {}), **common})
+    return reply_refused(Refused(500, "bug", "this is a bug in dagferry, please report it", "its log has more"))

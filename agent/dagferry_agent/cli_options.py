@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT: Final = "DAGFERRY_AGENT_"
 _LABEL: Final = re.compile(rf"({NAME.pattern})=({NAME.pattern})")
+_HOST: Final = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253}")
 _LISTEN: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+):([0-9]{1,5})")
 
 
@@ -81,6 +82,18 @@ SETTINGS = stack(
         type=click.Path(path_type=Path),
         help="A folder of public keys: nothing is delivered that they did not sign.",
     ),
+    option("--tls-cert", type=click.Path(path_type=Path), help="Answer https with this certificate (PEM, its chain)."),
+    option("--tls-key", type=click.Path(path_type=Path), help="The certificate's key (PEM, not encrypted)."),
+    option(
+        "--allowed-host", multiple=True, metavar="NAME", help="Answer to this host only; repeatable. [default: any]"
+    ),
+    option(
+        "--pulls-per-minute",
+        type=click.IntRange(min=1),
+        default=120,
+        show_default=True,
+        help="How often one token may ask for a pull.",
+    ),
     option("--poll-seconds", type=float, default=15.0, show_default=True, help="Between looks at the store; 0: never."),
     option("--keep-releases", type=click.IntRange(min=1), default=5, show_default=True, help="How many stay on disk."),
     option("--grace-hours", type=float, default=6.0, show_default=True, help="How long a replaced release stays."),
@@ -119,6 +132,9 @@ def settings_of(options: dict[str, Any]) -> Settings:
         port=port,
         tokens_file=tokens_file.absolute() if tokens_file is not None else None,
         keyring=keyring.absolute() if keyring is not None else None,
+        **_tls(options),
+        allowed_hosts=frozenset(map(_host, options["allowed_host"])),
+        pulls_per_minute=options["pulls_per_minute"],
         poll_seconds=_amount("--poll-seconds", options["poll_seconds"]),
         keep_releases=options["keep_releases"],
         grace_hours=_amount("--grace-hours", options["grace_hours"]),
@@ -133,6 +149,23 @@ def _address(listen: str) -> tuple[str, int]:
     if match is None or int(match[2]) > 65535:
         raise Usage(f"--listen {listen!r} is not HOST:PORT", "for example 127.0.0.1:8470, 0.0.0.0:8470 or [::1]:8470")
     return match[1].strip("[]"), int(match[2])
+
+
+def _tls(options: dict[str, Any]) -> dict[str, Path]:
+    """Both files of TLS, or none of them."""
+    given = {name: options[name].absolute() for name in ("tls_cert", "tls_key") if options[name] is not None}
+    if len(given) == 1:
+        present, absent = ("--tls-cert", "--tls-key") if "tls_cert" in given else ("--tls-key", "--tls-cert")
+        raise Usage(f"{present} is given without {absent}", "https needs both files; http needs none")
+    return given
+
+
+def _host(name: str) -> str:
+    if not _HOST.fullmatch(name):
+        raise Usage(
+            f"--allowed-host {name!r} is no host name", "for example dags.internal, 10.0.0.7 or [fd00::7]: no port"
+        )
+    return name.lower()
 
 
 def _amount(option: str, number: float) -> float:

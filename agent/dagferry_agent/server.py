@@ -2,9 +2,10 @@
 
 1. The address is bound first: a second agent on the same port ends before it touched the disk. Requests are accepted
    once `Delivery.prepare` is through.
-2. HTTP/1 only, no access log, no server header. A request's head has to be there 5 s after its connection; its body is
-   bounded by `app`. hypercorn switches to HTTP/2 for clients that begin with it and cannot be told otherwise, so that
-   no stream is granted there, and `app` refuses what comes through an upgrade.
+2. HTTP/1 only, no access log, no server header. A request's head has to be there 5 s after its connection, and so has
+   a handshake of TLS (`tls`); a body is bounded by `app`, the number of connections by `door`. hypercorn switches to
+   HTTP/2 for clients that begin with it and cannot be told otherwise, so that no stream is granted there, and `app`
+   refuses what comes through an upgrade.
 3. Tokens that are missing or unusable keep requests out, not the polling: the agent starts all the same and says so.
 4. One agent of a root is active; others answer requests from what is on the disk, and take over when it ends. The
    active one has a socket in the root, for those who activate a release by hand (`control`).
@@ -25,11 +26,11 @@ import signal
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from hypercorn.asyncio import serve as serve_app
-from hypercorn.config import Config
+from hypercorn.config import Config, Sockets
 
 from dagferry_schemas.commandline import Terminated
 from dagferry_schemas.endpoint import MAX_WAIT
@@ -38,14 +39,19 @@ from dagferry_schemas.errors import EXIT_DONE, EXIT_INTERRUPTED, MachineFault, U
 from . import control
 from .app import create_app
 from .clock import utc_now
+from .door import Door
 from .metrics import Meters
 from .service import PullService
+from .tls import Certificate
 from .tokens import NoTokens, TokensFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from ssl import SSLContext
 
     from hypercorn.typing import ASGIFramework
+    from starlette.applications import Starlette
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from .service import Delivery
 
@@ -64,12 +70,17 @@ _log = logging.getLogger(__name__)
 
 
 def serve(delivery: Delivery) -> int:
-    """Serve until a signal ends it, and return the exit code. Raises `MachineFault` (port in use, root unusable)."""
+    """Serve until a signal ends it, and return the exit code. Raises `MachineFault` (port in use, root unusable),
+    `Usage` if the files of TLS cannot be used.
+    """
     settings = delivery.settings
+    certificate = None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        certificate = Certificate(settings.tls_cert, settings.tls_key)
     try:
         with listen(settings.host, settings.port) as listener:
             delivery.prepare()
-            return asyncio.run(_Serving(delivery, listener).run())
+            return asyncio.run(_Serving(delivery, listener, certificate).run())
     except Terminated:
         return EXIT_DONE  # SIGTERM before the event loop took over the signals
 
@@ -101,8 +112,9 @@ def listen(host: str, port: int) -> socket.socket:
 class _Serving:
     """One run of the server, from its start to the signal that ends it."""
 
-    def __init__(self, delivery: Delivery, listener: socket.socket) -> None:
+    def __init__(self, delivery: Delivery, listener: socket.socket, certificate: Certificate | None) -> None:
         self._delivery = delivery
+        self._certificate = certificate
         self._listener = listener
         self._meters = Meters()
         self._service = PullService(
@@ -131,12 +143,15 @@ class _Serving:
             meters=self._meters,
             tokens=self._tokens,
             now=utc_now,
+            clock=time.monotonic,
             draining=self._draining,
         )
-        self._listener.listen(BACKLOG)
-        _log.info("listening on http://%s", _name(self._listener))
+        door = Door(self._listener)
+        door.listen(BACKLOG)
+        config = _Config(door, self._certificate)
+        _log.info("listening on %s://%s", "https" if config.ssl_enabled else "http", _name(door))
         await serve_app(
-            cast("ASGIFramework", app), _config(self._listener), shutdown_trigger=self._draining.wait, mode="asgi"
+            cast("ASGIFramework", _inside(door, app)), config, shutdown_trigger=self._draining.wait, mode="asgi"
         )
         following.cancel()
         await asyncio.to_thread(self._delivery.unwatch)
@@ -216,22 +231,52 @@ def _give_up(exit_code: int) -> None:
     os._exit(exit_code)
 
 
-def _config(listener: socket.socket) -> Config:
-    config = Config()
-    # Given away whole: a second descriptor would keep the port open while the server ends.
-    config.bind = [f"fd://{listener.detach()}"]
-    config.accesslog = None
-    config.errorlog = logging.getLogger("dagferry_agent.http")
-    config.errorlog.setLevel(logging.WARNING)
-    config.include_server_header = False
-    config.h11_max_incomplete_size = MAX_HEAD
-    config.keep_alive_timeout = HEAD_SECONDS
+class _Config(Config):
+    """What hypercorn is told. Its sockets are the door, given away whole: they close with the server."""
+
+    accesslog = None
+    include_server_header = False
+    h11_max_incomplete_size = MAX_HEAD
+    keep_alive_timeout = HEAD_SECONDS
+    ssl_handshake_timeout = HEAD_SECONDS
     # It runs while a request waits for its pull, too: shorter than the longest wait, it would cut that off.
-    config.read_timeout = int(MAX_WAIT) + 60
-    config.graceful_timeout = REPLIES_SECONDS
-    config.h2_max_concurrent_streams = 0
-    config.websocket_max_message_size = 0
-    return config
+    read_timeout = int(MAX_WAIT) + 60
+    graceful_timeout = REPLIES_SECONDS
+    h2_max_concurrent_streams = 0
+    websocket_max_message_size = 0
+
+    def __init__(self, door: Door, certificate: Certificate | None) -> None:
+        super().__init__()
+        self.errorlog = logging.getLogger("dagferry_agent.http")
+        self.errorlog.setLevel(logging.WARNING)
+        self._door = door
+        self._certificate = certificate
+
+    @property
+    def ssl_enabled(self) -> bool:
+        """Whether it is https."""
+        return self._certificate is not None
+
+    def create_ssl_context(self) -> SSLContext | None:
+        """What every handshake begins with."""
+        return self._certificate.context if self._certificate is not None else None
+
+    def create_sockets(self) -> Sockets:
+        """The door alone."""
+        self._door.setblocking(False)
+        door: list[socket.socket] = [self._door]
+        return Sockets(door, [], []) if self.ssl_enabled else Sockets([], door, [])
+
+
+def _inside(door: Door, app: Starlette) -> ASGIApp:
+    """``app``, whose requests in work the ``door`` knows of."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        peer = scope.get("client")
+        with door.working(tuple(peer)) if peer else nullcontext():
+            await app(scope, receive, send)
+
+    return answer
 
 
 def _name(listener: socket.socket) -> str:

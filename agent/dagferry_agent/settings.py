@@ -25,6 +25,10 @@ class Settings:
     port: int = 8470
     tokens_file: Path | None = None
     keyring: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    allowed_hosts: frozenset[str] = frozenset()
+    pulls_per_minute: int = 120
     poll_seconds: float = 15.0
     keep_releases: int = 5
     grace_hours: float = 6.0

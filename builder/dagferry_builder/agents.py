@@ -193,6 +193,8 @@ def _problem(status: int, content: bytes) -> str:
 
 
 def _short(error: Exception) -> str:
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not trusted, or it speaks no TLS: look at the URL and at --ca-file"
     if isinstance(error, requests.ConnectionError):
         return "cannot be reached: " + ("timed out" if isinstance(error, requests.Timeout) else "no connection")
     if isinstance(error, requests.Timeout):

@@ -70,6 +70,7 @@ class Agent:
             meters=self.meters,
             tokens=self.tokens or TokensFile(self.tokens_file),
             now=lambda: NOW,
+            clock=time.monotonic,
             draining=self.draining,
             body_seconds=self.body_seconds,
         )

@@ -61,6 +61,7 @@ class Agent:
             meters=self.meters,
             tokens=TokensFile(None),
             now=lambda: "2026-11-05T12:00:00Z",
+            clock=time.monotonic,
         )
 
     def scrape(self, accept: bytes = b"") -> Answer:

@@ -39,7 +39,7 @@ ENTRY_POINTS = {"dagferry": "dagferry_builder.cli", "dagferry-agent": "dagferry_
 BUNDLE = "etl"
 PATIENCE = 20.0  # seconds for whatever should take much less
 FIRST_COMMIT = 1767225600  # 2026-01-01T00:00:00Z; every commit of a repository is a minute later
-_LISTENING = re.compile(r"listening on (http://127\.0\.0\.1:[0-9]+)")
+_LISTENING = re.compile(r"listening on (https?://127\.0\.0\.1:[0-9]+)")
 
 Content = dict[str, tuple[bool, bytes]]
 """Files by path: x bit and bytes."""
@@ -313,7 +313,14 @@ class Pod:
 class Agent:
     """A running `dagferry-agent serve` on a free port, whom `token` may ask everything."""
 
-    def __init__(self, pod: Pod, *arguments: str, poll_seconds: float = 0, tokens_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        pod: Pod,
+        *arguments: str,
+        poll_seconds: float = 0,
+        tokens_file: Path | None = None,
+        command: Sequence[str] = COMMANDS["dagferry-agent"],
+    ) -> None:
         self.pod = pod
         self.token, entry = new_token()
         self._log = pod.root.parent / f"agent-{time.monotonic_ns()}.log"
@@ -325,7 +332,7 @@ class Agent:
         with self._log.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [
-                    *COMMANDS["dagferry-agent"],
+                    *command,
                     "serve",
                     *pod.options,
                     "--listen=127.0.0.1:0",

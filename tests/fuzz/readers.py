@@ -124,7 +124,7 @@ def read_state(raw: bytes) -> None:
         path.write_bytes(raw)
         found = memory.load(folder, BUNDLE, CHANNEL)
         Marks().add(Mark(1, found.stamp * 1_000_000))  # files get this time, and it is remembered
-        served = found.served("sha256:" + 64 * "0", VERSION, 1, NOW)
+        served = found.served(memory.Wanted("sha256:" + 64 * "0", VERSION, 1), NOW)
         memory.save(folder, served, durable=False)
         assert memory.find(folder) == served
     finally:
