@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.harness import CHECKOUT
 
 from .judgement import objections, run
+from .sweep import DEADLINE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,9 +186,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return top
 
 
-def found_in(source: Path, vectors: tuple[str, ...]) -> list[str]:
+def found_in(source: Path, vectors: tuple[str, ...], deadline: float = DEADLINE) -> list[str]:
     """What the vectors object to in the dagferry whose components are in ``source``."""
-    cases = run("--deadline=5", "--only", *vectors, path=[source / one for one in COMPONENTS])
+    cases = run(f"--deadline={deadline}", "--only", *vectors, path=[source / one for one in COMPONENTS])
     assert cases
     return [objection for facts in cases for objection in objections(facts)]
 
@@ -204,7 +205,7 @@ def test_vectors_find_a_planted_bug(planted: Planted, source: Path) -> None:
             text = (source / file).read_text()
             assert text.count(old) == 1, f"{file} has no longer {old!r}"
             (source / file).write_text(text.replace(old, new))
-        said = found_in(source, planted.vectors)
+        said = found_in(source, planted.vectors, deadline=15)
         assert any(planted.says in objection for objection in said), said
     finally:
         for file, text in before.items():

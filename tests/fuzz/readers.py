@@ -76,9 +76,8 @@ class _Sink:
 
 @cache
 def _made() -> tempfile.TemporaryDirectory[str]:
-    """A folder of this process, in memory where there is one, that goes with the process."""
-    memory_folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    return tempfile.TemporaryDirectory(prefix="dagferry-fuzz-", dir=memory_folder)
+    """A folder of this process, that goes with it."""
+    return tempfile.TemporaryDirectory(prefix="dagferry-fuzz-")
 
 
 def _scratch() -> Path:
