@@ -16,7 +16,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dagferry_schemas.errors import Corrupt, DagferryError
+from dagferry_schemas.errors import Corrupt, DagferryError, Untrusted
 from dagferry_schemas.names import check_version, short_tree
 from dagferry_storage import disk, fetch, published
 from dagferry_storage.keyring_folder import KeyringFolder
@@ -235,6 +235,13 @@ class Delivery:
     ) -> PullReply:
         """Make ``content`` live, if it is not; the reply's costs are filled in by the caller."""
         short = short_tree(content.tree)
+        known = state.last_of(short)
+        if known is not None and known.tree != content.tree:
+            raise Untrusted(
+                f"the trees {content.tree} and {known.tree}, which was live here, have one folder name, {short}",
+                "that is no accident: find out who published them. What is live stays",
+                code="colliding_trees",
+            )
         live = self.root.live()
         stamp = self._activation.stamp(state)
         work = Work()

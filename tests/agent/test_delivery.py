@@ -577,3 +577,14 @@ def test_planted_unlink_then_link_is_caught(tmp_path: Path) -> None:
 def test_planted_blind_links_are_caught(tmp_path: Path) -> None:
     with pytest.raises(AssertionError):
         an_edited_file_never_spreads(Pod(tmp_path, BelievesAnyInode))
+
+
+def test_two_trees_that_share_a_folder_name_are_refused(pod: Pod) -> None:
+    tree = pod.shelf.ship("v1", ONE).live.content.tree
+    pod.delivery.pull()
+    state = pod.root / "state.json"
+    state.write_text(state.read_text().replace(tree, tree[:-1] + ("0" if tree[-1] != "0" else "1")))
+    with pytest.raises(Untrusted) as refused:
+        pod.restart().pull()
+    assert refused.value.code == "colliding_trees"
+    assert pod.live() == ONE
