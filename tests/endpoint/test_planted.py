@@ -96,7 +96,7 @@ BUGS: Final = {
     ),
     "a refused request pulls all the same": Planted("url", APP, PULL_SCOPE, PULL_SCOPE + "; self._service.request()"),
     "every connection is let in": Planted("half-open", DOOR, "MOST: Final = 128", "MOST: Final = 10**6"),
-    "the newest connection is shut": Planted("half-open", DOOR, "self._inside if peer", "reversed(self._inside) if peer"),
+    "the newest connection is shut": Planted("half-open", DOOR, "in self._inside if", "in reversed(self._inside) if"),
 }  # fmt: skip
 WRONG: Final = request("GET", "/v1/status", bearer("wrong"))
 
