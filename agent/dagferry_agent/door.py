@@ -4,11 +4,13 @@
    slow, or was answered and does not leave. Whoever floods the port shuts connections of that flood, and one that
    comes with its request at once is heard.
 2. A connection whose request is in work is never shut for another. If all are, the new one is closed at once.
-3. The server closes connections itself; here they are only counted.
+3. The server closes connections itself, a few turns of its loop after they were shut; here they are only counted. So
+   it has to accept few in each turn (`AT_ONCE`), while the kernel may keep more of them waiting (`BACKLOG`).
 """
 
 from __future__ import annotations
 
+import gc
 import socket
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
 
 MOST: Final = 128
 """Connections at once. With TLS each takes up to a third of a mebibyte."""
+BACKLOG: Final = 128
+AT_ONCE: Final = 4
+COLLECT_AFTER: Final = 64
+"""Connections shut for others after which garbage is collected: asyncio's part in a connection with TLS has a buffer of
+256 KiB, and ends in a cycle. Without this a flood of handshakes takes the process from 50 MiB to 600."""
 
 
 class Door(socket.socket):
@@ -30,6 +37,11 @@ class Door(socket.socket):
         self._inside: dict[Any, socket.socket] = {}
         """By the peer's host and port, oldest first."""
         self._working: set[Any] = set()
+        self._shut = 0
+
+    def listen(self, _backlog: int = 0, /) -> None:
+        """Listen with `BACKLOG`: asyncio has one number for this and for how many it accepts in a turn."""
+        super().listen(BACKLOG)
 
     def accept(self) -> tuple[socket.socket, Any]:
         """The next connection, after room was made for it. Raises what `socket.socket.accept` does."""
@@ -60,6 +72,9 @@ class Door(socket.socket):
         oldest = next((peer for peer in self._inside if peer not in self._working), None)
         if oldest is not None:
             _shut(self._inside.pop(oldest))
+            self._shut += 1
+            if self._shut % COLLECT_AFTER == 0:
+                gc.collect()
 
 
 def _shut(connection: socket.socket) -> None:

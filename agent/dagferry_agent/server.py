@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import functools
+import gc
 import logging
 import os
 import random
@@ -39,7 +40,7 @@ from dagferry_schemas.errors import EXIT_DONE, EXIT_INTERRUPTED, MachineFault, U
 from . import control
 from .app import create_app
 from .clock import utc_now
-from .door import Door
+from .door import AT_ONCE, Door
 from .metrics import Meters
 from .service import PullService
 from .tls import Certificate
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
 HEAD_SECONDS: Final = 5.0
 """Seconds from the connection to the end of a request's head."""
 MAX_HEAD: Final = 16 * 1024
-BACKLOG: Final = 128
 REPLIES_SECONDS: Final = 2
 """Seconds that replies under way get after the signal to end."""
 WORKER_SECONDS: Final = 3.5
@@ -147,7 +147,8 @@ class _Serving:
             draining=self._draining,
         )
         door = Door(self._listener)
-        door.listen(BACKLOG)
+        gc.freeze()  # what is there by now stays: the door collects garbage often in a flood
+        door.listen()
         config = _Config(door, self._certificate)
         _log.info("listening on %s://%s", "https" if config.ssl_enabled else "http", _name(door))
         await serve_app(
@@ -235,6 +236,7 @@ class _Config(Config):
     """What hypercorn is told. Its sockets are the door, given away whole: they close with the server."""
 
     accesslog = None
+    backlog = AT_ONCE
     include_server_header = False
     h11_max_incomplete_size = MAX_HEAD
     keep_alive_timeout = HEAD_SECONDS

@@ -10,7 +10,7 @@ import secrets
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tests.e2e.harness import BUNDLE, COMMANDS, NO_LINT, Agent, Operator, Pod, Repository, wait_for
 
@@ -70,6 +70,9 @@ def make_source(folder: Path) -> Source:
 @dataclass
 class World:
     """One running agent, and those who come to it."""
+
+    MAY_GROW: ClassVar = 48 * 1024 * 1024
+    """Bytes by which the process may be larger at any moment than it was when nobody came."""
 
     source: Source
     agent: Agent
