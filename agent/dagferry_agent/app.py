@@ -18,8 +18,7 @@ In this order, for every request:
    anything that may pass.
 
 What readers without a token learn from ``/readyz`` and ``/metrics`` is in `probes`; ``/openapi.json`` is the same
-for all. When the agent drains, waiting
-requests end with 503 ``draining``.
+for all. When the agent drains, waiting requests end with 503 ``draining``.
 """
 
 from __future__ import annotations

@@ -17,12 +17,12 @@ from dagferry_agent.root import Root
 from dagferry_agent.settings import Settings
 from dagferry_agent.state import Served, State
 from dagferry_schemas import layout
+from dagferry_schemas.dsse import nobody
 from dagferry_schemas.errors import Corrupt, DagferryError, DeliveryFailed, MachineFault, Malformed, Unknown, Untrusted
 from dagferry_schemas.names import short_tree
-from dagferry_schemas.record import seal
 from dagferry_storage.local import LocalStore
 
-from .shelf import BUNDLE, CHANNEL, Shelf
+from .shelf import BUNDLE, CHANNEL, Shelf, Signer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,13 +46,15 @@ class Clock:
 class Pod:
     """A store, a root and a delivery between them."""
 
-    def __init__(self, folder: Path, make_root: Callable[[Path], Root] = Root) -> None:
+    def __init__(self, folder: Path, make_root: Callable[[Path], Root] = Root, *, signed: bool = False) -> None:
         self.store_folder = folder / "store"
         self.store_folder.mkdir(parents=True)
-        self.shelf = Shelf(LocalStore(self.store_folder))
+        signer = Signer(folder / "keyring") if signed else None
+        self.shelf = Shelf(LocalStore(self.store_folder), signer or nobody)
         self.root = folder / "root"
         self.clock = Clock()
         self.settings = Settings(str(self.store_folder), BUNDLE, CHANNEL, self.root, "agent-1", keep_releases=2)
+        self.settings = replace(self.settings, keyring=signer.keyring if signer else None)
         self._make_root = make_root
         self.delivery = self.restart()
 
@@ -75,9 +77,9 @@ class Pod:
         return (self.root / "current" / path).stat().st_mtime_ns
 
 
-@pytest.fixture
-def pod(tmp_path: Path) -> Pod:
-    return Pod(tmp_path)
+@pytest.fixture(params=["unsigned", "signed"])
+def pod(tmp_path: Path, request: pytest.FixtureRequest) -> Pod:
+    return Pod(tmp_path, signed=request.param == "signed")
 
 
 def test_first_pull_brings_the_whole_tree(pod: Pod) -> None:
@@ -252,7 +254,7 @@ def test_an_unknown_critical_field_keeps_the_release(pod: Pod) -> None:
     live = pod.shelf.publish("v2", TWO)
     pod.shelf.put(
         pod.shelf.record.succeed(
-            head=seal(pod.shelf.record), live=live, nonce="n2", critical=("quorum",), extra={"quorum": 3}
+            head=pod.shelf.seal(pod.shelf.record), live=live, nonce="n2", critical=("quorum",), extra={"quorum": 3}
         )
     )
     with pytest.raises(Untrusted) as caught:
@@ -335,7 +337,9 @@ def test_another_channel_starts_with_a_floor_of_its_own(pod: Pod) -> None:
     first = pod.shelf.ship("v1", ONE)
     pod.shelf.ship("v2", TWO)
     pod.delivery.pull()
-    LocalStore(pod.store_folder).create(layout.head(BUNDLE, "staging"), seal(replace(first, channel="staging")))
+    LocalStore(pod.store_folder).create(
+        layout.head(BUNDLE, "staging"), pod.shelf.seal(replace(first, channel="staging"))
+    )
     assert pod.restart(channel="staging").pull().generation == 1
     assert pod.live() == ONE
 

@@ -61,9 +61,26 @@ def _installed() -> bool:
 
 
 COMMANDS = {program: _command(program) for program in ENTRY_POINTS}
+SIGNED = "DAGFERRY_TEST_SIGNED"
+"""Set for the runs in which everything is signed."""
 NO_LINT = "DAGFERRY_NO_LINT"
 """A test sets it for itself whose subject is what lint would refuse."""
 _COMPILED = tempfile.TemporaryDirectory(prefix="dagferry-e2e-")
+
+
+@functools.cache
+def _keys() -> dict[str, str]:
+    """What makes every command sign, and every agent believe nothing else: one key, for all processes of this run."""
+    folder = Path(_COMPILED.name) / "keys"
+    command = [*COMMANDS["dagferry"], "keys", "generate", "--name=run", f"--out={folder}"]
+    path = {} if _installed() else {"PYTHONPATH": os.pathsep.join(str(CHECKOUT / name) for name in COMPONENTS)}
+    subprocess.run(command, env={"PATH": os.environ["PATH"], **path}, check=True, capture_output=True)
+    ring = str(folder)
+    return {
+        "DAGFERRY_SIGNER": str(folder / "run.pem"),
+        "DAGFERRY_KEYRING": ring,
+        "DAGFERRY_AGENT_KEYRING": ring,
+    }
 
 
 def environment(**changes: str | None) -> dict[str, str]:
@@ -77,6 +94,7 @@ def environment(**changes: str | None) -> dict[str, str]:
         **servers.CREDENTIALS,
         **{name: os.environ[name] for name in (servers.EMULATOR, NO_LINT) if name in os.environ},
         "PYTHONPYCACHEPREFIX": _COMPILED.name,  # a start costs half with it, and the checkout stays clean
+        **(_keys() if os.environ.get(SIGNED) else {}),
     }
     if not _installed():
         found["PYTHONPATH"] = os.pathsep.join(str(CHECKOUT / name) for name in COMPONENTS)

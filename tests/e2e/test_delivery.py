@@ -21,6 +21,7 @@ import requests
 
 from tests.e2e.harness import (
     PATIENCE,
+    SIGNED,
     Agent,
     Content,
     Operator,
@@ -67,6 +68,16 @@ def test_merged_commit_reaches_a_running_agent(team: Team, operator: Operator, p
     assert shipped["channel"] == pod.channel
     assert [(one["url"], one["ok"], one["generation"]) for one in shipped["agents"]] == [(agent.url, True, 1)]
     assert pod.live() == team.repository.content(team.commits[0])
+
+
+def test_agent_believes_what_this_run_is_about(team: Team, operator: Operator, pod: Pod, start: Start) -> None:
+    promote(operator, team.first)
+    agent = start()
+    agent.wait_until_ready()
+    status = agent.status()
+    signed = bool(os.environ.get(SIGNED))
+    assert (status["verifying"], status["signed_by"]) == (signed, ["run"] if signed else [])
+    assert status["alarms"] == ([] if signed else ["not_verifying"])
 
 
 def test_second_commit_goes_live(team: Team, operator: Operator, pod: Pod, start: Start) -> None:
