@@ -179,3 +179,13 @@ def is_closed(connection: socket.socket) -> bool:
         return connection.recv(100) == b""
     except ConnectionResetError:
         return True
+
+
+def test_sigterm_ends_it_in_time_beside_a_client_that_does_not_hang_up(world: SecureWorld) -> None:
+    with world.open() as answered, world.open() as waiting, connect(world.port) as stalled:
+        answered.sendall(world.fill(STATUS))
+        waiting.sendall(world.fill(post(b'{"expect_generation": 99, "wait_seconds": 60}')))
+        stalled.sendall(b"\x16\x03\x01")
+        assert answered.recv(20).startswith(b"HTTP/1.1 200")
+        assert world.agent.stop() == 0
+        assert read(waiting).status == 503

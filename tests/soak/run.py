@@ -157,7 +157,8 @@ class Soak:
         return time.monotonic() - self.began
 
     def _start(self) -> Agent:
-        agent = Agent(self._pod, "--keep-releases=1", "--grace-hours=0", poll_seconds=1)
+        options = ("--keep-releases=1", "--grace-hours=0", "--pulls-per-minute=1000000")
+        agent = Agent(self._pod, *options, poll_seconds=1)
         agent.wait_until_ready()
         self._life, self._born, self._agent = self._life + 1, time.monotonic(), agent
         return agent
