@@ -53,7 +53,8 @@ class Activation:
             self._live.switching(short)
             with disk.doing(f"activating {wanted.version} in {self._root.path}"):
                 self._root.switch(short, durable=self._durable)
-        self._live.switched(short)
+        if switched or not self._live.is_verified():
+            self._live.switched(short)
         self._tidy(remembered, short)
         return PullReply(
             bundle=self._settings.bundle,

@@ -161,6 +161,7 @@ def _look(folder: Path, options: dict[str, Any]) -> AgentStatus:
     from . import sight, state
     from .clock import utc_now
     from .drift import find_drift
+    from .live import GONE
     from .root import Root
     from .vouching import vouched
 
@@ -175,7 +176,8 @@ def _look(folder: Path, options: dict[str, Any]) -> AgentStatus:
             memory = state.State(check_name("bundle", options["bundle"]), check_name("channel", options["channel"]))
         seen = sight.look(root, memory)
         release = root.find(seen.live) if seen.live else None
-        drift = find_drift(release) if release else ()
+        missing = GONE if seen.live else ()
+        drift = find_drift(release) if release else missing
     return vouched(seen.status(agent_id(options), drift=drift), KeyringFolder(options["keyring"]), None, utc_now())
 
 
@@ -209,6 +211,8 @@ def _pull_text(reply: PullReply) -> str:
 
 
 def _status_text(found: AgentStatus) -> str:
+    from .live import GONE
+
     lines = [f"{found.agent_id}: bundle {found.bundle}, channel {found.channel}"]
     if found.version is None:
         lines.append("live: nothing yet")
@@ -226,8 +230,13 @@ def _status_text(found: AgentStatus) -> str:
         lines.append(f"last look at the store: {found.last_check}")
     if found.last_error:
         lines.append(f"last error: {found.last_error.get('code')}: {found.last_error.get('message')}")
-    if found.drift:
+    if found.drift == GONE:
+        lines.append("drift: the live release, or its file list, is GONE from this disk; the next pull brings it back")
+    elif found.drift:
         lines.append(f"drift: {len(found.drift)} files are not what was delivered, for example {found.drift[0]}")
+    others = [", ".join(map(str, one["versions"])) or str(one["tree"]) for one in found.releases if not one["live"]]
+    if others:
+        lines.append("also on this disk: " + "; ".join(others))
     return "\n".join(map(commandline.plain, lines))
 
 

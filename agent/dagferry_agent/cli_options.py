@@ -73,7 +73,11 @@ def following(*, required: bool) -> Callable[[Command], Command]:
 
 SETTINGS = stack(
     option(
-        "--root", required=True, type=click.Path(path_type=Path), help="The folder of releases; Airflow reads current."
+        "--root",
+        cls=Naming,
+        required=True,
+        type=click.Path(path_type=Path),
+        help="The folder of releases; Airflow reads current.",
     ),
     option("--listen", default="127.0.0.1:8470", show_default=True, metavar="HOST:PORT", help="Where serve answers."),
     option("--tokens-file", type=click.Path(path_type=Path), help="Who may ask: a JSON array of entries."),

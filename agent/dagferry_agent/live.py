@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .drift import find_drift, find_drift_at
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from .root import Root
     from .watching import Watch
+
+GONE: Final = (".",)
+"""The drift of a release that is not there, or whose file list is not."""
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +32,10 @@ class LiveRelease:
 
     def is_verified(self) -> bool:
         """Whether a release is live that this process has verified. Raises `MachineFault`."""
-        while True:  # another thread may switch between the two looks
+        while True:  # another thread may switch between the looks
             verified = self._verified
-            if self._root.live() in verified:
+            live = self._root.live()
+            if live in verified and (self._root.releases / live).is_dir():
                 return True
             if self._verified is verified:
                 return False
@@ -41,13 +45,14 @@ class LiveRelease:
         live = self._root.live()
         release = self._root.find(live) if live else None
         self._follow()
-        drift = find_drift(release) if release is not None else ()
+        missing = GONE if live is not None else ()
+        drift = find_drift(release) if release is not None else missing
         # Until here what was known before holds: whoever asks meanwhile is not told that nothing is verified.
         self.drift = drift
         self._verified = frozenset({live} if live is not None and release is not None and not drift else ())
         if release is None and live is not None:
             log.error("the live release %s cannot be verified: its folder or its file list is gone", live)
-        if self.drift:
+        elif self.drift:
             log.error("the live release %s differs from its file list: %s", live, ", ".join(self.drift[:10]))
 
     def look_at(self, paths: Collection[str]) -> bool:
@@ -58,7 +63,7 @@ class LiveRelease:
         live = self._root.live()
         release = self._root.find(live) if live else None
         if release is None:
-            return False
+            return self._gone(live)
         before = set(self.drift)
         self.drift = find_drift(release) if "" in paths else find_drift_at(release, {*paths, *before})
         if set(self.drift) - before:
@@ -66,6 +71,15 @@ class LiveRelease:
         elif before and not self.drift:
             log.info("the live release %s is what it must be again", live)
         return bool(self.drift)
+
+    def _gone(self, live: str | None) -> bool:
+        """The release, or its file list, is not there; whether there should be one. The next pull brings it back."""
+        if live is None:
+            return False
+        if self.drift != GONE:
+            log.error("the live release %s is gone: its folder or its file list", live)
+        self.drift, self._verified = GONE, frozenset()
+        return True
 
     def switching(self, short: str) -> None:
         """The release ``short``, which was verified, is about to become live."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from dagferry_schemas.errors import MachineFault
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+MODE: Final = 0o644
 _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -68,11 +69,17 @@ def make(path: Path) -> None:
 
 
 def _open(path: Path) -> int:
-    flags = os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        return os.open(path, flags | os.O_RDWR, 0o644)
+        return os.open(path, flags | os.O_RDWR)
+    except FileNotFoundError:
+        with suppress(FileExistsError):
+            descriptor = os.open(path, flags | os.O_RDWR | os.O_CREAT | os.O_EXCL, MODE)
+            os.fchmod(descriptor, MODE)  # whatever the umask is
+            return descriptor
     except PermissionError:  # another user made it
-        return os.open(path, flags & ~os.O_CREAT | os.O_RDONLY)
+        pass
+    return os.open(path, flags | os.O_RDONLY)
 
 
 def require_locks(path: Path) -> None:

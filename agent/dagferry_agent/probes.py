@@ -54,7 +54,7 @@ class Probes:
         stale = self._service.stale_seconds
         return look.ready, {
             "ready": look.ready,
-            "verified": look.ready if status.version is not None or look.ready else None,
+            "verified": look.ready and not status.drift if status.version is not None or look.ready else None,
             "version": status.version,
             "generation": status.generation,
             "last_check": status.last_check,

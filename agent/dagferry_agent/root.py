@@ -161,11 +161,11 @@ class Root:
 
     def write_marks(self, tree: Tree, marks: bytes, *, durable: bool) -> None:
         """Remember what was written. Raises `OSError`."""
-        disk.write_whole(self._lists / f"{hex_of(tree.digest)}.marks", marks, durable=durable)
+        disk.write_whole(self._lists / f"{hex_of(tree.digest)}.marks", marks, exact=True, durable=durable)
 
     def write_list(self, tree: Tree, *, durable: bool) -> None:
         """Remember what a release must be: its file list, as stored. Raises `OSError`."""
-        disk.write_whole(self._lists / f"{hex_of(tree.digest)}.zst", tree.files.stored, durable=durable)
+        disk.write_whole(self._lists / f"{hex_of(tree.digest)}.zst", tree.files.stored, exact=True, durable=durable)
 
     def add(self, staged: Path, tree: Tree, marks: bytes, *, durable: bool) -> Release:
         """Turn a finished, flushed folder of ``staging`` into a release. Raises `OSError`."""

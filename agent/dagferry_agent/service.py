@@ -211,9 +211,11 @@ class PullService:
         while (turn := self._next()) is not None:
             job, action = turn
             outcome = self._attempt(action)
-            if action == self._delivery.pull:
+            pulled = action == self._delivery.pull
+            if pulled:
                 self._remember(outcome)
-            self._observe(outcome)
+            if pulled or outcome.reply is not None:  # what somebody did by hand and failed, they were told
+                self._observe(outcome)
             if outcome.reply is not None:
                 job.done.set_result(outcome.reply)
             else:
@@ -272,9 +274,9 @@ def _log_success(reply: PullReply) -> None:
         _log.debug("pull: %s stays, generation %s", reply.version, reply.generation, extra=facts)
         return
     _log.info(
-        "pull: now serving %s, generation %s (was %s): %d files written, %d linked, %d bytes fetched, %.2f s",
+        "pull: now serving %s, %s (was %s): %d files written, %d linked, %d bytes fetched, %.2f s",
         reply.version,
-        reply.generation,
+        f"generation {reply.generation}" if reply.generation is not None else "as was asked for here",
         reply.previous or "nothing",
         reply.files_written,
         reply.files_linked,

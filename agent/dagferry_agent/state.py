@@ -142,7 +142,7 @@ def find(folder: Path) -> State | None:
 def save(folder: Path, state: State, *, durable: bool) -> None:
     """Replace the memory. Raises `OSError`."""
     document: dict[str, Any] = {"format": FORMAT, **asdict(state)}
-    disk.write_whole(folder / FILE, reading.dump(document), durable=durable)
+    disk.write_whole(folder / FILE, reading.dump(document), exact=True, durable=durable)
 
 
 def _decode(raw: bytes) -> State:

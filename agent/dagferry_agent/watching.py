@@ -78,6 +78,8 @@ class Watch:
         self._sweep_seconds = sweep_seconds
         self._news = threading.Condition()
         self._wanted: Path | None = None
+        self._inode: int | None = None
+        """Of ``_wanted``, when it was wanted; None if it was not there."""
         self._followed: Path | None = None
         self._observer: BaseObserver | None = None
         self._written: set[str] = set()
@@ -97,10 +99,14 @@ class Watch:
 
     def follow(self, folder: Path | None) -> None:
         """Watch the release ``folder`` from now on, in place of the one before. Does not wait."""
+        inode = _inode(folder)
         with self._news:
-            if folder != self._wanted:
-                self._wanted = folder
-                self._news.notify_all()
+            if folder == self._wanted and inode == self._inode:
+                return
+            if folder == self._followed:
+                self._followed = None  # another folder of that name: the kernel tells of the one before
+            self._wanted, self._inode = folder, inode
+            self._news.notify_all()
 
     def stop(self, seconds: float = 1.0) -> None:
         """Watch nothing any more, and wait so long for what is being told."""
@@ -179,6 +185,13 @@ class Watch:
         if observer is not None:
             observer.stop()
             observer.join()
+
+
+def _inode(folder: Path | None) -> int | None:
+    try:
+        return folder.stat().st_ino if folder is not None else None
+    except OSError:
+        return None
 
 
 class _Listener(FileSystemEventHandler):

@@ -34,6 +34,7 @@ AT_ONCE: Final = 32
 WAIT: Final = 20.0
 """Seconds that one request lets an agent work before it is asked again."""
 CONNECT: Final = 5.0
+_PINNED: Final = "HTTP 409, pinned"
 _FINAL: Final = frozenset({400, 401, 403, 404, 405, 413, 415, 422})
 """Answers that asking again does not change."""
 
@@ -78,6 +79,10 @@ def _advice(late: Sequence[Answer]) -> str:
     said = " ".join(answer.error or "" for answer in late)
     if "HTTP 401" in said or "HTTP 403" in said:
         return "look at --token-file, and at the entry's scopes in the agent's tokens file"
+    if _PINNED in said:
+        return (
+            "`dagferry-agent activate --resume` in that pod follows the channel again; or look who pinned it, and why"
+        )
     if "HTTP 422" in said or "follows channel" in said:
         return "waiting does not help: mend the cause; the agent's log and `dagferry status` say more"
     return "agents that poll follow by themselves once they can; `dagferry status` shows each and its last error"
@@ -134,7 +139,8 @@ def _ask(session: requests.Session, url: str, followed: Followed, generation: in
         ) as reply:
             status, content = reply.status_code, _read(reply)
         if status != 200:
-            return Answer(url, False, error=_problem(status, content)), status in _FINAL
+            said = _problem(status, content)
+            return Answer(url, False, error=said), status in _FINAL or _PINNED in said
         pulled = PullReply.from_bytes(content)
     except (requests.RequestException, Malformed) as error:
         return Answer(url, False, error=_short(error)), False

@@ -75,32 +75,36 @@ class NewFile:
 
 
 @contextmanager
-def new_file(folder: Path, label: str, *, mode: int = 0o644, durable: bool = True) -> Iterator[NewFile]:
+def new_file(
+    folder: Path, label: str, *, mode: int = 0o644, exact: bool = False, durable: bool = True
+) -> Iterator[NewFile]:
     """A `NewFile` in ``folder``, that is gone in the end if it was not placed; ``label`` is for who finds it before.
 
-    Raises `OSError`.
+    ``exact``: it has that mode whatever the umask is. Raises `OSError`.
     """
     temporary = folder / f".{label[:100]}.{secrets.token_hex(8)}"
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "w+b") as file:
+            if exact:
+                os.fchmod(descriptor, mode)
             yield NewFile(file, temporary, durable=durable)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def replacing(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, mode: int = 0o644, exact: bool = False, durable: bool = True) -> Iterator[BinaryIO]:
     """A file that replaces ``path`` at the end, as `NewFile.place` does; after an exception ``path`` is as it was.
 
     Raises `OSError`.
     """
-    with new_file(path.parent, path.name, mode=mode, durable=durable) as new:
+    with new_file(path.parent, path.name, mode=mode, exact=exact, durable=durable) as new:
         yield new.file
         new.place(path.name)
 
 
-def write_whole(path: Path, content: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
+def write_whole(path: Path, content: bytes, *, mode: int = 0o644, exact: bool = False, durable: bool = True) -> None:
     """Replace ``path`` by ``content``, as `replacing` does. Raises `OSError`."""
-    with replacing(path, mode=mode, durable=durable) as file:
+    with replacing(path, mode=mode, exact=exact, durable=durable) as file:
         file.write(content)

@@ -342,3 +342,20 @@ def test_a_floor_without_a_digest_is_malformed(pod: Pod, release: Release) -> No
     memory.write_bytes(memory.read_bytes().replace(b"sha256:", b"sha255:"))
     with pytest.raises(Malformed, match=r"state\.json"):
         pod.delivery.pull()
+
+
+def test_what_another_user_has_to_read_is_readable_whatever_the_umask_is(pod: Pod) -> None:
+    old = os.umask(0o077)
+    try:
+        pod.restart()
+        pod.shelf.ship("v1", ONE)
+        pod.delivery.pull()
+    finally:
+        os.umask(old)
+    kept = [
+        pod.root / "lock",
+        pod.root / "state.json",
+        *(pod.root / "locks").iterdir(),
+        *(pod.root / "lists").iterdir(),
+    ]
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in kept} == {path.name: "0o644" for path in kept}

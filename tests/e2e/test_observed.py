@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from .harness import PATIENCE, Pod, away, wait_for
+from .harness import PATIENCE, Pod, away, run, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +105,55 @@ def test_drift_is_shown_and_the_pod_is_not_ready(team: Team, operator: Operator,
     ready, body = agent.ready()
     assert not ready
     assert (body["verified"], body["version"]) == (False, team.first)
+
+
+def test_an_edit_stays_in_what_is_shown_however_often_the_channel_says_nothing_new(
+    team: Team, operator: Operator, pod: Pod, start: Start
+) -> None:
+    promote(operator, team.first)
+    agent = start()
+    agent.wait_until_ready()
+    edited = pod.current / "daily.py"
+    edited.unlink()
+    edited.write_text("EDITED = True\n")
+    scrape_until(agent, "drifted_files", 1)
+    for _ in range(3):
+        assert agent.pull()["changed"] is False
+    assert agent.status()["drift"] == ["daily.py"]
+    assert wait_for(lambda: agent.ready()[1] if not agent.ready()[1]["verified"] else None, "a look")["ready"] is True
+    promote(operator, team.second)
+    agent.pull(expect_generation=2)
+    assert agent.status()["drift"] == []
+
+
+def test_a_live_release_that_vanished_is_told_and_brought_back(
+    team: Team, operator: Operator, pod: Pod, start: Start
+) -> None:
+    promote(operator, team.first)
+    agent = start()
+    agent.wait_until_ready()
+    content = pod.live()
+    shutil.rmtree(pod.current.resolve())
+    wait_for(lambda: agent.ready()[0] is False or None, "an agent that is not ready")
+    assert wait_for(lambda: agent.status()["drift"] or None, "the loss in its status") == ["."]
+    assert pod.run("status")["drift"] == ["."]
+    assert agent.pull()["files_written"] == len(content)
+    assert pod.live() == content
+    agent.wait_until_ready()
+    edited = pod.current / "daily.py"
+    edited.unlink()
+    wait_for(lambda: agent.status()["drift"] == ["daily.py"] or None, "an edit: the release is watched again")
+
+
+def test_what_is_refused_by_hand_is_no_pull_that_failed(team: Team, operator: Operator, pod: Pod, start: Start) -> None:
+    promote(operator, team.first)
+    agent = start()
+    agent.wait_until_ready()
+    for arguments in (("nonsense",), ("--resume",)):
+        run("dagferry-agent", "activate", f"--root={pod.root}", *arguments, cwd=pod.root, expect=2)
+    found = scrape(agent)
+    assert found["failed_pulls_in_a_row"] == 0
+    assert [name for name in found if name.startswith("pull_failures_total")] == []
 
 
 def test_the_log_has_the_facts_of_a_pull_as_fields(team: Team, operator: Operator, start: Start) -> None:

@@ -122,6 +122,10 @@ def test_activate_beside_a_running_agent_is_done_by_it(team: Team, pod: Pod) -> 
         assert "by hand" in agent.log
         refused = agent.post({"expect_generation": 2, "wait_seconds": 10})
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "pinned")
+        told = team.operator.outcome(
+            "notify", f"--channel={pod.channel}", f"--agents={agent.url}", f"--token-file={agent.token_file}", expect=4
+        )
+        assert "--resume" in told.error["hint"]
         assert activate(pod, team.third, expect=2)["code"] == "unknown_version"
         activate(pod, "--resume")
         until(lambda: agent.serves(team.second), "the channel's version")

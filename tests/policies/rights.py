@@ -20,6 +20,7 @@ RIGHTS: list[tuple[str, dict[str, set[str]]]] = [
     (layout.files("etl", TREE), {**BUILDS, "agent": {GET}}),
     (layout.version("etl", "v1.0"), {**BUILDS, "agent": {GET}}),
     (layout.version("etl", "store"), {**BUILDS, "agent": {GET}}),
+    (layout.statement("etl", "v1.0"), {**BUILDS, "agent": {GET}}),
     (layout.report("etl", "v1.0"), {**BUILDS, "agent": {GET}}),
     (layout.head("etl", "prod"), {"promoter": {GET, PUT}, "agent": {GET}}),
     (layout.log("etl", "prod", 7), {"promoter": {GET, PUT}}),
