@@ -1,4 +1,7 @@
-"""A store that is filled without git and without the builder: trees from dictionaries, records one after the other."""
+"""A store that is filled without git and without the builder: trees from dictionaries, records one after the other.
+
+Signed, if it is given a key.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dagferry_schemas import compression, layout, plaintar
+from dagferry_schemas import compression, layout, plaintar, statement
+from dagferry_schemas.dsse import STATEMENT_TYPE, nobody, signed
 from dagferry_schemas.names import digest_of
 from dagferry_schemas.pins import Content, FilesPin, Pin, TarballPin
 from dagferry_schemas.record import Live, Record, seal
+from dagferry_schemas.statement import Origin
 from dagferry_schemas.tree import TreeFile, encode_files, make_tree
 from dagferry_schemas.version import Version
 from dagferry_storage.store import Exists
@@ -17,18 +22,21 @@ from dagferry_storage.store import Exists
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dagferry_schemas.dsse import Sign
     from dagferry_storage.store import Store
 
 BUNDLE = "dags"
 CHANNEL = "prod"
 TIME = "2026-11-22T10:00:00Z"
+ORIGIN = Origin(None, "urn:test", "0", TIME, TIME)
 
 
 class Shelf:
     """Publishes trees to a store and moves its channel, without any check."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, sign: Sign = nobody) -> None:
         self.store = store
+        self._sign = sign
         self._head: tuple[Record, bytes, str] | None = None
 
     def publish(self, version: str, files: Mapping[str, bytes], executable: frozenset[str] = frozenset()) -> Live:
@@ -45,17 +53,23 @@ class Shelf:
             FilesPin(digest_of(listed), len(listed), len(tree.files)),
         )
         commit = hashlib.sha1(version.encode()).hexdigest()
-        document = Version(BUNDLE, version, commit, 1, TIME, None, {"root": ""}, content).to_bytes()
-        for key, body in (
-            (layout.tarball(BUNDLE, tree.digest), tarball),
-            (layout.files(BUNDLE, tree.digest), listed),
-            (layout.version(BUNDLE, version), document),
-        ):
+        published = Version(BUNDLE, version, commit, 1, TIME, None, {"root": ""}, content)
+        document = published.to_bytes()
+        pin = Pin(digest_of(document), len(document))
+        objects = {
+            layout.tarball(BUNDLE, tree.digest): tarball,
+            layout.files(BUNDLE, tree.digest): listed,
+            layout.version(BUNDLE, version): document,
+        }
+        if self._sign is not nobody:
+            vouching = signed(statement.write(published, pin, ORIGIN), STATEMENT_TYPE, self._sign)
+            objects[layout.statement(BUNDLE, version)] = vouching
+        for key, body in objects.items():
             try:
                 self.store.create(key, body)
             except Exists:
                 assert self.store.read(key, limit=len(body)).body == body
-        return Live(version, Pin(digest_of(document), len(document)), content)
+        return Live(version, pin, content)
 
     def promote(self, live: Live, action: str = "promote") -> Record:
         """Make ``live`` the channel's newest record."""
@@ -68,11 +82,15 @@ class Shelf:
 
     def put(self, record: Record) -> None:
         """Store ``record`` as the head, whatever it says."""
-        stored = seal(record)
+        stored = self.seal(record)
         key = layout.head(BUNDLE, CHANNEL)
         token = self._head[2] if self._head else None
         token = self.store.replace(key, stored, token) if token else self.store.create(key, stored)
         self._head = (record, stored, token)
+
+    def seal(self, record: Record) -> bytes:
+        """The stored form of ``record``."""
+        return seal(record, self._sign)
 
     def ship(self, version: str, files: Mapping[str, bytes], executable: frozenset[str] = frozenset()) -> Record:
         """Publish and promote."""

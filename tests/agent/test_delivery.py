@@ -1,4 +1,7 @@
-"""What a pull does to a pod's disk, over a real local store and a real folder."""
+"""What a pull does to a pod's disk, over a real local store and a real folder.
+
+With ``DAGFERRY_TEST_SIGNED`` set, everything is signed, and the agent has a keyring.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,11 @@ from dagferry_agent.root import Root
 from dagferry_agent.settings import Settings
 from dagferry_agent.state import Served, State
 from dagferry_schemas import layout
+from dagferry_schemas.dsse import nobody
 from dagferry_schemas.errors import Corrupt, DagferryError, DeliveryFailed, MachineFault, Malformed, Unknown, Untrusted
 from dagferry_schemas.names import short_tree
-from dagferry_schemas.record import seal
 from dagferry_storage.local import LocalStore
+from tests.schemas.holders import Holder
 
 from .shelf import BUNDLE, CHANNEL, Shelf
 
@@ -43,16 +47,26 @@ class Clock:
         return self.now
 
 
-class Pod:
-    """A store, a root and a delivery between them."""
+SIGNER = Holder("ci") if os.environ.get("DAGFERRY_TEST_SIGNED") else None
 
-    def __init__(self, folder: Path, make_root: Callable[[Path], Root] = Root) -> None:
+
+class Pod:
+    """A store, a root and a delivery between them. With a ``signer`` all is signed, and has to be."""
+
+    def __init__(
+        self, folder: Path, make_root: Callable[[Path], Root] = Root, *, signer: Holder | None = SIGNER
+    ) -> None:
         self.store_folder = folder / "store"
         self.store_folder.mkdir(parents=True)
-        self.shelf = Shelf(LocalStore(self.store_folder))
+        self.shelf = Shelf(LocalStore(self.store_folder), signer.sign if signer else nobody)
         self.root = folder / "root"
         self.clock = Clock()
         self.settings = Settings(str(self.store_folder), BUNDLE, CHANNEL, self.root, "agent-1", keep_releases=2)
+        if signer is not None:
+            self.keyring = folder / "keyring"
+            self.keyring.mkdir()
+            (self.keyring / f"{signer.name}.json").write_bytes(signer.entry())
+            self.settings = replace(self.settings, keyring=self.keyring)
         self._make_root = make_root
         self.delivery = self.restart()
 
@@ -252,7 +266,7 @@ def test_an_unknown_critical_field_keeps_the_release(pod: Pod) -> None:
     live = pod.shelf.publish("v2", TWO)
     pod.shelf.put(
         pod.shelf.record.succeed(
-            head=seal(pod.shelf.record), live=live, nonce="n2", critical=("quorum",), extra={"quorum": 3}
+            head=pod.shelf.seal(pod.shelf.record), live=live, nonce="n2", critical=("quorum",), extra={"quorum": 3}
         )
     )
     with pytest.raises(Untrusted) as caught:
@@ -335,7 +349,7 @@ def test_another_channel_starts_with_a_floor_of_its_own(pod: Pod) -> None:
     first = pod.shelf.ship("v1", ONE)
     pod.shelf.ship("v2", TWO)
     pod.delivery.pull()
-    LocalStore(pod.store_folder).create(layout.head(BUNDLE, "staging"), seal(replace(first, channel="staging")))
+    LocalStore(pod.store_folder).create(layout.head(BUNDLE, "staging"), pod.shelf.seal(replace(first, channel="staging")))
     assert pod.restart(channel="staging").pull().generation == 1
     assert pod.live() == ONE
 
