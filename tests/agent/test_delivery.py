@@ -349,7 +349,9 @@ def test_another_channel_starts_with_a_floor_of_its_own(pod: Pod) -> None:
     first = pod.shelf.ship("v1", ONE)
     pod.shelf.ship("v2", TWO)
     pod.delivery.pull()
-    LocalStore(pod.store_folder).create(layout.head(BUNDLE, "staging"), pod.shelf.seal(replace(first, channel="staging")))
+    LocalStore(pod.store_folder).create(
+        layout.head(BUNDLE, "staging"), pod.shelf.seal(replace(first, channel="staging"))
+    )
     assert pod.restart(channel="staging").pull().generation == 1
     assert pod.live() == ONE
 
