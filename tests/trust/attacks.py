@@ -163,6 +163,11 @@ def _huge_statement(scene: Scene) -> None:
     scene.write(key, scene.read(key).ljust(MAX_DOCUMENT + 1))
 
 
+def _junk(scene: Scene) -> None:
+    for name in ("junk", "versions/v9.json", "channels/prod/log/x.json"):
+        scene.write(f"{BUNDLE}/{name}", b"junk")
+
+
 def _keyring(change: Callable[[Scene], object]) -> Callable[[Scene], object]:
     """The honest record is there, and ``change`` befalls the keyring."""
 
@@ -329,9 +334,7 @@ ATTACKS: Final = (
 HARMLESS: Final[dict[str, Callable[[Scene], object]]] = {
     "the version's document is swapped under a signed head": _version_swapped,
     "the statement is removed under a signed head": _without_statement,
-    "junk lies beside what is read": lambda scene: [
-        scene.write(f"{BUNDLE}/{name}", b"junk") for name in ("junk", "versions/v9.json", "channels/prod/log/x.json")
-    ],
+    "junk lies beside what is read": _junk,
     "a log entry of a generation to come is planted": lambda scene: scene.write(layout.log(BUNDLE, "prod", 3), b"{}"),
 }
 """What a thief can do as well, and what changes nothing: the honest head is delivered, whole."""
