@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dagferry_schemas import layout, trust
 from dagferry_storage import fetch
+from dagferry_storage.store import Missing
 
 if TYPE_CHECKING:
     from dagferry_schemas.trust import Floor, TrustedRecord
@@ -35,19 +36,25 @@ class ChannelHead:
         Raises `BadData`, `DeliveryFailed`.
         """
         bundle, channel = self._settings.bundle, self._settings.channel
-        if self._seen is not None:
-            key = layout.head(bundle, channel)
-            newer = meter.read_if_changed(key, self._seen[1], limit=layout.MAX_DOCUMENT)
-            stored = newer.body if newer else self._seen[0].stored
-            token = newer.token if newer else self._seen[1]
-        else:
-            head = fetch.head(meter, bundle, channel)
-            stored, token = head.body, head.token
+        stored, token = self._newest(meter)
         trusted = trust.accept_record(stored, bundle=bundle, channel=channel, policy=policy, floor=floor, keeps=keeps)
         if trusted.expired:
             log.warning("the record of generation %d expired at %s", trusted.record.generation, trusted.record.expires)
         self._seen = (trusted, token)
         return trusted
+
+    def _newest(self, meter: MeteredStore) -> tuple[bytes, str]:
+        """The head's bytes and its token; only a change of them is read."""
+        bundle, channel = self._settings.bundle, self._settings.channel
+        if self._seen is not None:
+            seen, token = self._seen
+            try:
+                newer = meter.read_if_changed(layout.head(bundle, channel), token, limit=layout.MAX_DOCUMENT)
+                return (newer.body, newer.token) if newer else (seen.stored, token)
+            except Missing:  # it was removed: what there is to say is said of a channel without a record
+                pass
+        head = fetch.head(meter, bundle, channel)
+        return head.body, head.token
 
     def forget(self) -> None:
         """Read all of it the next time."""

@@ -44,7 +44,7 @@ class Head:
     @property
     def is_signed(self) -> bool:
         """Whether anybody has signed it."""
-        return bool(Envelope.from_bytes(self.trusted.stored, "head", limit=layout.MAX_DOCUMENT).signatures)
+        return _is_signed(self.trusted.stored)
 
 
 class Lost(Conflict):
@@ -69,15 +69,17 @@ class Heads:
             stored = self._store.read(self._key, limit=layout.MAX_DOCUMENT)
         except Missing:
             return None
-        return Head(self._accept(stored.body), stored.token)
+        adopted = self._signing.adopts and not _is_signed(stored.body)
+        policy = trust.Policy.UNSIGNED if adopted else self._signing.policy
+        return Head(self._accept(stored.body, policy), stored.token)
 
-    def _accept(self, stored: bytes) -> trust.TrustedRecord:
+    def _accept(self, stored: bytes, policy: trust.Policy) -> trust.TrustedRecord:
         """A record as it is believed here; one that has expired still says what was live."""
         return trust.accept_record(
             stored,
             bundle=self._bundle,
             channel=self._channel,
-            policy=self._signing.policy,
+            policy=policy,
             floor=None,
             keeps=False,
         )
@@ -91,7 +93,7 @@ class Heads:
                 code="no_signer",
             )
         stored = seal(record, self._signing.sign)
-        self._accept(stored)
+        self._accept(stored, self._signing.policy)
         try:
             if head is None:
                 self._store.create(self._key, stored)
@@ -153,3 +155,7 @@ class Heads:
             "was not done",
             f"look at `dagferry log --channel {self._channel}` and decide again",
         )
+
+
+def _is_signed(stored: bytes) -> bool:
+    return bool(Envelope.from_bytes(stored, "head", limit=layout.MAX_DOCUMENT).signatures)

@@ -89,6 +89,7 @@ def publish(
     found = _same(store, published.read(store, bundle, name), version)
     if voucher is not None and (created or voucher.is_needed(store, found)):
         check_same(found.version, offer.version)
+        _check_pins(store, found, version.content)
         voucher.vouch(store, found)
     if created and offer.report is not None:
         _store_report(store, layout.report(bundle, name), offer.report)
@@ -116,15 +117,20 @@ def _vouch_for_known(store: Store, offer: Offer, known: Published, voucher: Vouc
     if not voucher.is_needed(store, known):
         return
     check_same(known.version, offer.version)
-    bundle, content = known.version.bundle, known.version.content
-    found = (_adopt_tarball(store, bundle, offer.files), _adopt_files(store, bundle, offer.files))
-    if found != (content.tarball, content.files):
+    bundle = known.version.bundle
+    tarball, files = _adopt_tarball(store, bundle, offer.files), _adopt_files(store, bundle, offer.files)
+    _check_pins(store, known, Content(offer.version.content.tree, tarball, files))
+    voucher.vouch(store, known)
+
+
+def _check_pins(store: Store, known: Published, found: Content) -> None:
+    """Refuse to vouch for a document that pins other objects than were written or looked at. Raises `Corrupt`."""
+    if known.version.content != found:
         raise Corrupt(
             f"version {known.version.version!r} pins other objects than are in {store.url}",
             "nothing was signed: find out who writes to the store",
             code="spoiled_content",
         )
-    voucher.vouch(store, known)
 
 
 def _pin(version: Version) -> Published:

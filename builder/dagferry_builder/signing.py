@@ -35,6 +35,8 @@ class Signing:
 
     policy: Policy = Policy.UNSIGNED
     sign: Sign = nobody
+    adopts: bool = False
+    """Whether a head that nobody has signed is believed as it is, so that it can be signed."""
 
     @property
     def signs(self) -> bool:

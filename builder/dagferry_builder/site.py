@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -187,14 +187,12 @@ class Site:
     ) -> Channel:
         """The channel ``name``. Raises `BadData` if the store does not keep its promises.
 
-        ``adopt_unsigned``: what is live is believed as it is, and signed.
+        ``adopt_unsigned``: what is live is believed as it is if nobody has signed it.
         """
         from .channel import Channel
-        from .signing import Signing
 
         check_name("channel", name)
         self._was_probed(self.bundle_name)
-        signing = Signing(Policy.UNSIGNED, self.signing.sign) if adopt_unsigned else self.signing
         return Channel(
             self.store,
             self.bundle_name,
@@ -202,7 +200,7 @@ class Site:
             actor=actor or claimed_actor(),
             clock=now,
             dry_run=dry_run,
-            signing=signing,
+            signing=replace(self.signing, adopts=adopt_unsigned),
             expires_days=expires_days,
         )
 

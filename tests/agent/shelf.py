@@ -1,6 +1,6 @@
 """A store that is filled without git and without the builder: trees from dictionaries, records one after the other.
 
-A shelf with a signer signs what it writes: records, and a statement for each version.
+Signed, if it is given a key.
 """
 
 from __future__ import annotations
@@ -9,17 +9,11 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from securesystemslib.signer import CryptoSigner
-
 from dagferry_schemas import compression, layout, plaintar, statement
-from dagferry_schemas.dsse import STATEMENT_TYPE, Signature, nobody, signed
-from dagferry_schemas.keyring import ROLES, Key, write_key
+from dagferry_schemas.dsse import STATEMENT_TYPE, nobody, signed
 from dagferry_schemas.names import digest_of
 from dagferry_schemas.pins import Content, FilesPin, Pin, TarballPin
 from dagferry_schemas.record import Live, Record, seal
-from dagferry_schemas.signatures import PublicKey
 from dagferry_schemas.statement import Origin
 from dagferry_schemas.tree import TreeFile, encode_files, make_tree
 from dagferry_schemas.version import Version
@@ -27,7 +21,6 @@ from dagferry_storage.store import Exists
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from dagferry_schemas.dsse import Sign
     from dagferry_storage.store import Store
@@ -35,30 +28,15 @@ if TYPE_CHECKING:
 BUNDLE = "dags"
 CHANNEL = "prod"
 TIME = "2026-11-22T10:00:00Z"
-
-
-class Signer:
-    """A key of its own, and the keyring in ``folder`` that believes it for everything."""
-
-    def __init__(self, folder: Path) -> None:
-        self._key = CryptoSigner.generate_ed25519()
-        self.keyring = folder
-        folder.mkdir(parents=True)
-        pem = ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(self._key.public_key.keyval["public"]))
-        public = pem.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-        (folder / "test.json").write_bytes(write_key(Key("test", PublicKey(public), ROLES), public))
-
-    def __call__(self, message: bytes) -> tuple[Signature, ...]:
-        signed = self._key.sign(message)
-        return (Signature(signed.keyid, bytes.fromhex(signed.signature)),)
+ORIGIN = Origin(None, "urn:test", "0", TIME, TIME)
 
 
 class Shelf:
-    """Publishes trees to a store and moves its channel, without any check. ``sign`` signs; by default nobody does."""
+    """Publishes trees to a store and moves its channel, without any check."""
 
     def __init__(self, store: Store, sign: Sign = nobody) -> None:
         self.store = store
-        self.sign = sign
+        self._sign = sign
         self._head: tuple[Record, bytes, str] | None = None
 
     def publish(self, version: str, files: Mapping[str, bytes], executable: frozenset[str] = frozenset()) -> Live:
@@ -75,17 +53,17 @@ class Shelf:
             FilesPin(digest_of(listed), len(listed), len(tree.files)),
         )
         commit = hashlib.sha1(version.encode()).hexdigest()
-        found = Version(BUNDLE, version, commit, 1, TIME, None, {"root": ""}, content)
-        document = found.to_bytes()
+        published = Version(BUNDLE, version, commit, 1, TIME, None, {"root": ""}, content)
+        document = published.to_bytes()
         pin = Pin(digest_of(document), len(document))
         objects = {
             layout.tarball(BUNDLE, tree.digest): tarball,
             layout.files(BUNDLE, tree.digest): listed,
             layout.version(BUNDLE, version): document,
         }
-        if self.sign is not nobody:
-            payload = statement.write(found, pin, Origin(None, "urn:test", "0", TIME, TIME))
-            objects[layout.statement(BUNDLE, version)] = signed(payload, STATEMENT_TYPE, self.sign)
+        if self._sign is not nobody:
+            vouching = signed(statement.write(published, pin, ORIGIN), STATEMENT_TYPE, self._sign)
+            objects[layout.statement(BUNDLE, version)] = vouching
         for key, body in objects.items():
             try:
                 self.store.create(key, body)
@@ -111,8 +89,8 @@ class Shelf:
         self._head = (record, stored, token)
 
     def seal(self, record: Record) -> bytes:
-        """The stored bytes of ``record``."""
-        return seal(record, self.sign)
+        """The stored form of ``record``."""
+        return seal(record, self._sign)
 
     def ship(self, version: str, files: Mapping[str, bytes], executable: frozenset[str] = frozenset()) -> Record:
         """Publish and promote."""
