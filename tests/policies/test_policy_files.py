@@ -38,7 +38,7 @@ def test_every_key_of_the_layout_is_in_the_table() -> None:
     values = {"bundle": "etl", "tree": TREE, "version": "v1.0", "channel": "prod", "generation": 7}
     made = {one(**{name: values[name] for name in inspect.signature(one).parameters}) for one in makers.values()}
     assert made <= {key for key, _ in RIGHTS}
-    assert len(made) == len(makers) == 7
+    assert len(made) == len(makers) == 8
 
 
 @pytest.mark.parametrize(("key", "rights"), RIGHTS, ids=[key[:40] for key, _ in RIGHTS])
