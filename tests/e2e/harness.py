@@ -6,6 +6,7 @@
 * A command that fails has to do it as the contract says, whatever the test is about: exactly one JSON document on
   stdout, with a code, a message and a hint, and no traceback. `Outcome.document` and `Outcome.error` see to that.
 * The store is a URL. Only tests that are marked as local look into it.
+* With ``DAGFERRY_TEST_SIGNED`` set, every command signs and has a keyring, and so has every agent.
 """
 
 from __future__ import annotations
@@ -63,11 +64,31 @@ def _installed() -> bool:
 COMMANDS = {program: _command(program) for program in ENTRY_POINTS}
 NO_LINT = "DAGFERRY_NO_LINT"
 """A test sets it for itself whose subject is what lint would refuse."""
+SIGNED = "DAGFERRY_TEST_SIGNED"
 _COMPILED = tempfile.TemporaryDirectory(prefix="dagferry-e2e-")
 
 
 def environment(**changes: str | None) -> dict[str, str]:
     """The environment of every process that a test starts; None takes a variable out."""
+    found = _unsigned_environment() | (_signing() if os.environ.get(SIGNED) else {})
+    for name, value in changes.items():
+        found.pop(name, None)
+        if value is not None:
+            found[name] = value
+    return found
+
+
+@functools.cache
+def _signing() -> dict[str, str]:
+    """The variables that make every process sign, and believe only what was signed; with one key for a run."""
+    folder = Path(_COMPILED.name) / "keys"
+    command = [*COMMANDS["dagferry"], "keys", "generate", "--name=ci", f"--out={folder}"]
+    subprocess.run(command, cwd=_COMPILED.name, env=_unsigned_environment(), stdout=subprocess.DEVNULL, check=True)
+    ring = str(folder)  # with the private key beside the entry: of a keyring, only what ends in .json is read
+    return {"DAGFERRY_SIGNER": f"{folder}/ci.pem", "DAGFERRY_KEYRING": ring, "DAGFERRY_AGENT_KEYRING": ring}
+
+
+def _unsigned_environment() -> dict[str, str]:
     found = {
         "PATH": os.environ["PATH"],
         "HOME": _COMPILED.name,
@@ -80,10 +101,6 @@ def environment(**changes: str | None) -> dict[str, str]:
     }
     if not _installed():
         found["PYTHONPATH"] = os.pathsep.join(str(CHECKOUT / name) for name in COMPONENTS)
-    for name, value in changes.items():
-        found.pop(name, None)
-        if value is not None:
-            found[name] = value
     return found
 
 
