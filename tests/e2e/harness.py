@@ -6,6 +6,7 @@
 * A command that fails has to do it as the contract says, whatever the test is about: exactly one JSON document on
   stdout, with a code, a message and a hint, and no traceback. `Outcome.document` and `Outcome.error` see to that.
 * The store is a URL. Only tests that are marked as local look into it.
+* With ``DAGFERRY_TEST_SIGNED`` set, every command signs and has a keyring, and so has every agent.
 """
 
 from __future__ import annotations
@@ -68,23 +69,27 @@ NO_LINT = "DAGFERRY_NO_LINT"
 _COMPILED = tempfile.TemporaryDirectory(prefix="dagferry-e2e-")
 
 
-@functools.cache
-def _keys() -> dict[str, str]:
-    """What makes every command sign, and every agent believe nothing else: one key, for all processes of this run."""
-    folder = Path(_COMPILED.name) / "keys"
-    command = [*COMMANDS["dagferry"], "keys", "generate", "--name=run", f"--out={folder}"]
-    path = {} if _installed() else {"PYTHONPATH": os.pathsep.join(str(CHECKOUT / name) for name in COMPONENTS)}
-    subprocess.run(command, env={"PATH": os.environ["PATH"], **path}, check=True, capture_output=True)
-    ring = str(folder)
-    return {
-        "DAGFERRY_SIGNER": str(folder / "run.pem"),
-        "DAGFERRY_KEYRING": ring,
-        "DAGFERRY_AGENT_KEYRING": ring,
-    }
-
-
 def environment(**changes: str | None) -> dict[str, str]:
     """The environment of every process that a test starts; None takes a variable out."""
+    found = _unsigned_environment() | (_signing() if os.environ.get(SIGNED) else {})
+    for name, value in changes.items():
+        found.pop(name, None)
+        if value is not None:
+            found[name] = value
+    return found
+
+
+@functools.cache
+def _signing() -> dict[str, str]:
+    """The variables that make every process sign, and believe only what was signed; with one key for a run."""
+    folder = Path(_COMPILED.name) / "keys"
+    command = [*COMMANDS["dagferry"], "keys", "generate", "--name=ci", f"--out={folder}"]
+    subprocess.run(command, cwd=_COMPILED.name, env=_unsigned_environment(), stdout=subprocess.DEVNULL, check=True)
+    ring = str(folder)  # with the private key beside the entry: of a keyring, only what ends in .json is read
+    return {"DAGFERRY_SIGNER": f"{folder}/ci.pem", "DAGFERRY_KEYRING": ring, "DAGFERRY_AGENT_KEYRING": ring}
+
+
+def _unsigned_environment() -> dict[str, str]:
     found = {
         "PATH": os.environ["PATH"],
         "HOME": _COMPILED.name,
@@ -94,14 +99,9 @@ def environment(**changes: str | None) -> dict[str, str]:
         **servers.CREDENTIALS,
         **{name: os.environ[name] for name in (servers.EMULATOR, NO_LINT) if name in os.environ},
         "PYTHONPYCACHEPREFIX": _COMPILED.name,  # a start costs half with it, and the checkout stays clean
-        **(_keys() if os.environ.get(SIGNED) else {}),
     }
     if not _installed():
         found["PYTHONPATH"] = os.pathsep.join(str(CHECKOUT / name) for name in COMPONENTS)
-    for name, value in changes.items():
-        found.pop(name, None)
-        if value is not None:
-            found[name] = value
     return found
 
 

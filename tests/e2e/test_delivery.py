@@ -76,7 +76,7 @@ def test_agent_believes_what_this_run_is_about(team: Team, operator: Operator, p
     agent.wait_until_ready()
     status = agent.status()
     signed = bool(os.environ.get(SIGNED))
-    assert (status["verifying"], status["signed_by"]) == (signed, ["run"] if signed else [])
+    assert (status["verifying"], status["signed_by"]) == (signed, ["ci"] if signed else [])
     assert status["alarms"] == ([] if signed else ["not_verifying"])
 
 
