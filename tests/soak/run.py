@@ -71,7 +71,9 @@ class Judged:
 
 JUDGED: Final = (
     Judged("rss_kib", lambda first: max(2048.0, first / 20), "5 %: arenas that are not given back at once"),
-    Judged("descriptors", lambda _: 2.0, "a connection and a spool file may be open at a moment of sampling"),
+    Judged(
+        "descriptors", lambda _: 4.0, "a connection, a spool file and two folders may be open at a moment of sampling"
+    ),
     Judged("threads", lambda _: 1.0, "a pool's thread that a later request begins"),
     Judged("root_kib", lambda first: first / 2, "one release more or less, of three or four"),
     Judged("root_inodes", lambda first: first / 2, "one release more or less, of three or four"),
