@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tempfile
 import time
 from dataclasses import dataclass
@@ -16,16 +17,20 @@ from dagferry_builder.build import Artifact, build
 from dagferry_builder.config import Bundle
 from dagferry_builder.fitness import init_store
 from dagferry_builder.git import Repository
+from dagferry_builder.provenance import Voucher
 from dagferry_builder.publish import Publication, publish
 from dagferry_builder.selection import Selection
+from dagferry_builder.signing import Signing
 from dagferry_builder.verify import verify_version
 from dagferry_schemas import compression, layout
 from dagferry_schemas.errors import BadData, Conflict, Corrupt, DeliveryFailed
 from dagferry_schemas.names import digest_of
+from dagferry_schemas.statement import Origin
 from dagferry_schemas.trust import Policy
 from dagferry_storage import published
 from dagferry_storage.local import LocalStore
 from dagferry_storage.metered import MeteredStore
+from tests.schemas.holders import Holder, keyring_of
 
 from .repositories import Clone
 
@@ -243,3 +248,25 @@ def test_planted_adoption_without_a_look_is_caught(desk: Desk) -> None:
 
     with pytest.raises(pytest.fail.Exception):
         refuses_spoiled_content(Believing(desk.clone, desk.store, desk.folder), key, b"rubbish")
+
+
+class Squatted(LocalStore):
+    """Somebody is first with each version's document: the same one, but for the pin of its tarball."""
+
+    def create(self, key: str, body: bytes | BinaryIO) -> str:
+        if isinstance(body, bytes) and layout.version_of(key) is not None:
+            document = json.loads(body)
+            document["tarball"]["sha256"] = "sha256:" + "a" * 64
+            super().create(key, json.dumps(document).encode())
+        return super().create(key, body)
+
+
+def test_document_that_somebody_else_stored_meanwhile_is_vouched_for_only_if_its_pins_are_ours(desk: Desk) -> None:
+    holder = Holder("ci")
+    policy = Policy.require(keyring_of([holder]), NOW)
+    voucher = Voucher(Signing(policy, holder.sign), Origin(None, "urn:test", "0", NOW, NOW))
+    artifact, spool = desk.build()
+    with spool, pytest.raises(Corrupt) as refused:
+        publish(Squatted(desk.folder), artifact.offer(NOW), spool, voucher=voucher)
+    assert refused.value.code == "spoiled_content"
+    assert not [name for name in desk.objects() if name.endswith("statement.json")]
