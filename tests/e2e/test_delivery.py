@@ -740,7 +740,6 @@ def test_concurrent_pulls_are_one(team: Team, operator: Operator, pod: Pod, star
         replies = list(pool.map(lambda _: agent.pull(expect_generation=2), range(12)))
     pulls = {str(reply) for reply in replies}
     assert {reply["version"] for reply in replies} == {team.second}
-    assert len(pulls) < len(replies) / 2
     assert len([one for one in pulls if "'changed': True" in one]) <= 1
     assert len(list((pod.root / "releases").iterdir())) == 2
 
