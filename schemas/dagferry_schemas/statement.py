@@ -4,7 +4,7 @@ Its first subject is the version's document, whose digest settles everything els
 that verify files. The predicate tells where the content comes from and what built it: it is for people and policies,
 and no rule of ours depends on it.
 
-Formats: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md and https://slsa.dev/spec/v1.0/provenance
+Formats: the in-toto Attestation Framework's Statement v1, and https://slsa.dev/spec/v1.0/provenance
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the TUF conformance suite asks of clients about rollback, expiry and keys, asked of our records.
 
-The ideas are those of https://github.com/theupdateframework/tuf-conformance; nothing is taken from its text. Where TUF
+The ideas are those of the TUF project's conformance suite (tuf-conformance); nothing is taken from its text. Where TUF
 has a chain of roles in the store, a record pins all that it needs by digest; where TUF has a root in the store that
 names the keys, the keyring comes to the pod on another way; where TUF recovers from a fast-forward with new keys, the
 channel gets a new epoch.
