@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .root import Root
     from .settings import Settings
     from .staging import Work
-    from .state import State, Wanted
+    from .state import Served, State, Wanted
 
 
 class Activation:
@@ -56,21 +56,12 @@ class Activation:
         if switched or not self._live.is_verified():
             self._live.switched(short)
         self._tidy(remembered, short)
-        return PullReply(
-            bundle=self._settings.bundle,
-            channel=self._settings.channel if wanted.generation is not None else None,
-            generation=wanted.generation,
-            version=wanted.version,
-            tree=wanted.tree,
-            previous=before.version if before else None,
+        return replace(
+            self._reply(wanted, before, remembered),
             changed=switched,
             files_written=work.written,
             files_linked=work.linked,
-            bytes_fetched=0,
-            requests=0,
-            seconds=0.0,
             files_copied=work.copied,
-            pinned=remembered.pin.version if remembered.pin else None,
         )
 
     def unchanged(self, state: State) -> PullReply:
@@ -79,13 +70,17 @@ class Activation:
         served = state.last_of(live) if live else None
         if served is None:
             raise DeliveryFailed("nothing is live here yet", "the active agent of this root delivers", code="not_yet")
+        return self._reply(served, served, state)
+
+    def _reply(self, live: Wanted | Served, before: Served | None, state: State) -> PullReply:
+        """What is live, and what was, of a pull that did nothing; what it cost the caller knows."""
         return PullReply(
             bundle=self._settings.bundle,
-            channel=self._settings.channel if served.generation is not None else None,
-            generation=served.generation,
-            version=served.version,
-            tree=served.tree,
-            previous=served.version,
+            channel=self._settings.channel if live.generation is not None else None,
+            generation=live.generation,
+            version=live.version,
+            tree=live.tree,
+            previous=before.version if before else None,
             changed=False,
             files_written=0,
             files_linked=0,

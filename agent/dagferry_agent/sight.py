@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dagferry_schemas.commandline import plain
-from dagferry_schemas.endpoint import NOT_VERIFYING, AgentStatus
+from dagferry_schemas.endpoint import AgentStatus
 
 if TYPE_CHECKING:
     from .root import Root
@@ -47,7 +47,6 @@ class Seen:
             previous=before.version if before else None,
             pinned=state.pin.version if state.pin else None,
             verifying=False,
-            alarms=(NOT_VERIFYING,),
             signed_by=now.signers if now else (),
             last_check=last_check,
             last_error=last_error,

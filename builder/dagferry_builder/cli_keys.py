@@ -99,18 +99,9 @@ def show(signer: str | None, name: str | None, keyring: Path | None, output: str
     held = KeyringFolder(keyring).policy(now()).keyring
     assert held is not None
     facts = [_facts(key) for key in held.keys]
-    lines = [
-        f"{one['name']}: {' and '.join(one['roles'])} of {', '.join(one['bundles'])}, "
-        f"channels {', '.join(one['channels'])}{_validity(one)}\n    {one['key_id']}"
-        for one in facts
-    ]
+    lines = [line for one in facts for line in (_counts_for(one), f"    {one['key_id']}")]
     required = [vars(one) for one in held.requirements]
-    emit({"keys": facts, "requirements": required}, output, plain_lines(lines))
-
-
-def plain_lines(lines: list[str]) -> str:
-    """The lines as text for a terminal."""
-    return "\n".join(plain(part) for line in lines for part in line.split("\n"))
+    emit({"keys": facts, "requirements": required}, output, "\n".join(map(plain, lines)))
 
 
 def _facts(key: Key) -> dict[str, Any]:
@@ -123,6 +114,11 @@ def _facts(key: Key) -> dict[str, Any]:
         "not_before": key.not_before,
         "not_after": key.not_after,
     }
+
+
+def _counts_for(one: dict[str, Any]) -> str:
+    roles, bundles, channels = " and ".join(one["roles"]), ", ".join(one["bundles"]), ", ".join(one["channels"])
+    return f"{one['name']}: {roles} of {bundles}, channels {channels}{_validity(one)}"
 
 
 def _validity(one: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from dagferry_schemas.keyring import write_key
 from dagferry_schemas.signatures import PublicKey
@@ -15,13 +15,6 @@ if TYPE_CHECKING:
     from securesystemslib.signer import Signer
 
     from dagferry_schemas.keyring import Key
-
-
-class Generated(NamedTuple):
-    """The two files of a new key: the private one, and the one for keyrings."""
-
-    private: Path
-    public: Path
 
 
 def public_pem(signer: Signer) -> str:

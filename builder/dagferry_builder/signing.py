@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from dagferry_schemas.dsse import Sign
 
-SERVICES: Final = {"awskms": "s3", "gcpkms": "gcs", "hv": "vault"}
-"""URI schemes of key services: AWS KMS, Google Cloud KMS, HashiCorp Vault."""
+SERVICES: Final = {"awskms": "awskms", "gcpkms": "gcpkms", "hv": "vault"}
+"""URI schemes of key services (AWS KMS, Google Cloud KMS, HashiCorp Vault), and securesystemslib's extra for each."""
 FILE: Final = "file:"
 
 
@@ -55,19 +55,7 @@ class Signers:
 
     def sign(self, message: bytes) -> tuple[Signature, ...]:
         """One signature of each key. Raises `DeliveryFailed` if a key service does not answer."""
-        return tuple(map(self._sign_with, self._signers, [message] * len(self._signers)))
-
-    @staticmethod
-    def _sign_with(signer: Signer, message: bytes) -> Signature:
-        try:
-            signed = signer.sign(message)
-        except Exception as error:  # noqa: BLE001 (each key service raises what its library does)
-            raise DeliveryFailed(
-                f"the key {signer.public_key.keyid[:16]}… did not sign: {error}",
-                "nothing was written; look at the rights and the reachability of the key service",
-                code="signing_failed",
-            ) from None
-        return Signature(signed.keyid, bytes.fromhex(signed.signature))
+        return tuple(_sign_with(one, message) for one in self._signers)
 
     def keyring(self) -> Keyring:
         """Nobody but these keys, for everything."""
@@ -76,6 +64,18 @@ class Signers:
         return Keyring(
             tuple(Key(f"signer-{number}", public_of(one), ROLES) for number, one in enumerate(self._signers, 1))
         )
+
+
+def _sign_with(signer: Signer, message: bytes) -> Signature:
+    try:
+        signed = signer.sign(message)
+    except Exception as error:  # noqa: BLE001 (each key service raises what its library does)
+        raise DeliveryFailed(
+            f"the key {signer.public_key.keyid[:16]}… did not sign: {error}",
+            "nothing was written; look at the rights and the reachability of the key service",
+            code="signing_failed",
+        ) from None
+    return Signature(signed.keyid, bytes.fromhex(signed.signature))
 
 
 def open_signer(uri: str) -> Signer:
