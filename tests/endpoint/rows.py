@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from tests.e2e.harness import wait_for
+
 if TYPE_CHECKING:
     from .world import World
 
@@ -49,6 +51,8 @@ def check(row: Row, world: World) -> None:
         assert re.fullmatch(pattern, reply.headers.get(name, "")), (row.id, name, reply)
     if row.code is not None and not row.request.startswith(b"HEAD"):
         assert reply.code == row.code, (row.id, reply)
+    # A pull is counted at its end, which whoever did not wait for it has no part in.
+    wait_for(lambda: world.pulls() - before >= row.pulls or None, f"{row.id}: the pull to be counted")
     assert world.pulls() - before == row.pulls, (row.id, "the agent has pulled")
 
 
