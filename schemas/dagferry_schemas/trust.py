@@ -7,7 +7,8 @@ A document:
 2. The envelope's payload type is that of a record, exactly.
 3. Signatures: the policy is a value, never an accident. `Policy.UNSIGNED` believes documents without a signature, and
    status and log say so. `Policy.require` takes those only that are signed, exactly as they are stored, by as many keys
-   as the keyring requires, each of which counts for that role, bundle and channel at that time (`keyring`).
+   as the keyring requires, each of which counts for that role, bundle and channel at that time (`keyring`). What was
+   accepted once and is to be used again is vouched for by the keys of then, if they were enough today.
 4. The record speaks of the bundle and the channel that were asked for, exactly.
 5. A record with a critical field that this release does not honour is refused.
 6. (epoch, generation) never goes back, and no epoch is below the keyring's; the same (epoch, generation) with other
@@ -47,6 +48,8 @@ from .tree import MAX_LINE, Tree, read_files
 from .version import Version
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .keyring import Key, Keyring
     from .pins import Content, Pin, TarballPin
 
@@ -201,8 +204,7 @@ def _check_signed(
         raise Untrusted(f"{what} has {len(envelope.signatures)} signatures, at most {MAX_SIGNATURES} are looked at")
     keys = keyring.counting(role, bundle, channel, policy.now)
     found = signers_of(envelope, [key.public for key in keys])
-    required = keyring.required(bundle, channel)
-    needed = required.promoters if role == PROMOTER else required.publishers
+    needed = keyring.required(bundle, channel).signatures(role)
     good = [key for key in keys if key.public.key_id in found]
     if len(good) < needed:
         signed = f" (signed: {', '.join(key.name for key in good)})" if good else ""
@@ -213,6 +215,19 @@ def _check_signed(
             code="bad_signature",
         )
     return good
+
+
+def still_vouch(key_ids: Collection[str], *, bundle: str, channel: str, policy: Policy) -> bool:
+    """Whether the keys that signed something once would be enough today, as publishers or as promoters (rule 3)."""
+    keyring = policy.keyring
+    if keyring is None:
+        return policy is Policy.UNSIGNED
+
+    def enough(role: str, channel: str | None) -> bool:
+        counting = {key.public.key_id for key in keyring.counting(role, bundle, channel, policy.now)}
+        return len(counting & set(key_ids)) >= keyring.required(bundle, channel).signatures(role)
+
+    return enough(PUBLISHER, None) or enough(PROMOTER, channel)
 
 
 def _check_epoch(record: Record, policy: Policy) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -99,6 +99,37 @@ def test_record_is_believed_exactly_if_enough_keys_of_the_keyring_signed(
         assert set(signed_checks.taken(trust.accept_record, stored, held).signers) == good
     else:
         signed_checks.refused(trust.accept_record, stored, held, "bad_signature" if signing else "unsigned")
+
+
+@pytest.mark.parametrize(
+    ("signed", "rules", "keys", "enough"),
+    [
+        ((CI,), (), {}, True),
+        ((), (), {}, False),
+        ((THIEF,), (), {}, False),
+        ((CI, THIEF), ({"promoters": 2, "publishers": 2},), {}, False),
+        ((CI, OPS), ({"promoters": 2, "publishers": 2},), {}, True),
+        ((CI,), ({"promoters": 2},), {"roles": ["promoter"]}, False),
+        ((CI,), ({"promoters": 2},), {"roles": ["publisher"]}, True),
+        ((CI,), ({"publishers": 2},), {"roles": ["promoter"]}, True),
+        ((CI,), ({"publishers": 2},), {"roles": ["publisher"]}, False),
+        ((CI,), (), {"roles": ["promoter"], "channels": ["staging"]}, False),
+        ((CI,), (), {"roles": ["publisher"], "channels": ["staging"]}, True),
+        ((CI,), (), {"bundles": ["finance"]}, False),
+        ((CI,), (), {"not_after": NOW}, False),
+    ],
+)
+def test_what_was_accepted_once_is_vouched_for_by_the_keys_of_then_if_they_are_enough_today(
+    signed: tuple[Holder, ...], rules: tuple[dict[str, Any], ...], keys: dict[str, Any], enough: bool
+) -> None:
+    policy = Policy.require(keyring_of([CI, OPS], *rules, **keys), NOW)
+    ids = [one.public.key_id for one in signed]
+    assert trust.still_vouch(ids, bundle="analytics", channel="prod", policy=policy) is enough
+
+
+def test_keys_are_not_asked_for_only_by_the_policy_that_says_so() -> None:
+    assert trust.still_vouch((), bundle="analytics", channel="prod", policy=Policy.UNSIGNED)
+    assert not trust.still_vouch((), bundle="analytics", channel="prod", policy=Policy(None, NOW))
 
 
 _SIGNED = record(CI)
