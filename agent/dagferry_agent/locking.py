@@ -63,6 +63,21 @@ def try_take(path: Path) -> int | None:
     return descriptor
 
 
+@contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Keep others from removing what the lock ``path`` is for, if there is such a lock; waits. Raises `OSError`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def make(path: Path) -> None:
     """See to it that there is a lock ``path``, which may be another user's. Raises `OSError`."""
     os.close(_open(path))

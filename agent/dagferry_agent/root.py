@@ -96,6 +96,10 @@ class Root:
         with locking.held(self.path / "lock"):
             yield
 
+    def lock_of(self, short: str) -> Path:
+        """The lock that keeps the release ``short`` on the disk while somebody holds it, shared."""
+        return self._locks / short
+
     @property
     def active(self) -> Path:
         """The lock of the agent that follows the channel."""
@@ -174,7 +178,7 @@ class Root:
         folder = self.releases / short_tree(tree.digest)
         if folder.exists():
             self._put_aside(folder)
-        locking.make(self._locks / folder.name)  # first: a kill must not leave a release that nobody can hold
+        locking.make(self.lock_of(folder.name))  # first: a kill must not leave a release that nobody can hold
         staged.rename(folder)
         if durable:
             disk.sync_folder(self.releases)
@@ -185,14 +189,14 @@ class Root:
 
         Returns False, and nothing happens, while somebody holds its lock.
         """
-        lock = locking.try_take(self._locks / short)
+        lock = locking.try_take(self.lock_of(short))
         if lock is None:
             return False
         try:
             aside = self._put_aside(self.releases / short)
             for path in self._lists.glob(f"{short}*"):
                 path.unlink(missing_ok=True)
-            (self._locks / short).unlink(missing_ok=True)
+            self.lock_of(short).unlink(missing_ok=True)
         finally:
             os.close(lock)
         erase(aside)

@@ -151,7 +151,7 @@ def _fill(
     for parent, _, _ in os.walk(folder, topdown=False):
         _stamp_folder(parent, stamp, sync=flushing == "fsync")
     if flushing == "syncfs":
-        _syncfs(folder)
+        flush(folder)
     release = root.add(folder, tarball.tree.tree, sink.marks.finish(), durable=flushing != "none")
     return Staged(release, Work(sink.written, sink.linked, sink.copied))
 
@@ -240,7 +240,7 @@ def _stamp_folder(folder: str | Path, stamp: int, *, sync: bool) -> None:
         disk.sync_folder(folder)
 
 
-def _syncfs(folder: Path) -> None:
+def flush(folder: Path) -> None:
     """Flush the whole file system of ``folder`` (syncfs(2)). Raises `OSError`."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -277,7 +277,7 @@ def renew(root: Root, release: Release, live: Release | None, *, stamp: int, dur
         for folder in touched:
             _stamp_folder(folder, stamp, sync=flushing == "fsync")
         if flushing == "syncfs":
-            _syncfs(release.folder)
+            flush(release.folder)
         if release.marks:
             root.write_marks(release.tree, marks.finish(), durable=durability != "none")
     return fresh

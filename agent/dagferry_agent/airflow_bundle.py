@@ -1,0 +1,308 @@
+"""A bundle for Airflow 3 whose versions are the versions of dagferry: a run keeps the code that it began with.
+
+In ``[dag_processor] dag_bundle_config_list`` (`dagferry airflow-config` prints the line)::
+
+    [{"name": "analytics", "classpath": "dagferry_agent.airflow_bundle.DagferryBundle",
+      "kwargs": {"store": "s3://bucket/prefix", "channel": "prod", "refresh_interval": 5}}]
+
+* One instance without a version follows the channel, in the dag-processor. Others with a version are what tasks use.
+  What either reads is the folder of one version, which never changes; so no import mixes two of them.
+* A version that is on the disk needs no request, and one stat. The channel is asked with one conditional request.
+* What cannot be had leaves things as they are: whoever has a version goes on with it, and says in the log why it is not
+  a newer one. A task whose version is not here waits for the store, and then fails with the reason.
+* Airflow skips a change of a DAG that comes within 30 seconds after another one; so files are touched once more then.
+* Everything foreseen, and everything else, is raised as `AirflowException`: in Airflow 3.0 to 3.2 any other error ends
+  the dag-processor.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.configuration import conf
+from airflow.dag_processing.bundles import base
+from airflow.exceptions import AirflowException
+
+from dagferry_schemas.errors import DagferryError, DeliveryFailed, MachineFault, Usage
+from dagferry_schemas.names import NAME, VERSION
+from dagferry_storage import disk
+from dagferry_storage.keyring_folder import KeyringFolder
+from dagferry_storage.metered import MeteredStore
+from dagferry_storage.stores import open_store
+
+from . import airflow_runs, version_cleanup
+from . import state as memory
+from .clock import utc_now
+from .root import Root
+from .settings import Settings
+from .version_cleanup import Limits
+from .version_folders import VersionFolders
+from .version_sources import AgentFirst, FromAgent, FromStore, Source
+from .version_use import VersionUse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import TextIOWrapper
+
+    from .version_sources import Found
+
+log = logging.getLogger(__name__)
+CLEAN_EVERY: Final = 600.0
+"""Seconds between two looks at what may go from the disk."""
+LONGEST_PAUSE: Final = 15.0
+"""Seconds between two attempts of a task to get its version."""
+
+
+class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in another environment
+    """The DAGs of a channel of ``bundle`` (else: the name in Airflow) in ``store``, or in an agent's ``agent_root``.
+
+    With both, the agent says what is live, and the store has versions that the agent has no more. ``keyring``: a folder
+    of keys, without which records are believed unsigned. ``wait_seconds``: how long a task waits for its version.
+    ``keep_days``: how long versions of runs that ended stay on the disk, so that clearing these needs no store.
+    """
+
+    supports_versioning = True
+
+    def __init__(
+        self,
+        *,
+        store: str | None = None,
+        bundle: str | None = None,
+        channel: str = "prod",
+        keyring: str | None = None,
+        agent_root: str | None = None,
+        wait_seconds: float = 60.0,
+        keep_days: float = 7.0,
+        view_url_template: str | None = None,
+        **kwargs: Any,  # noqa: ANN401 (each Airflow has others)
+    ) -> None:
+        if _TAKES_TEMPLATE:
+            kwargs["view_url_template"] = view_url_template
+        super().__init__(**kwargs)
+        self.bundle = bundle or self.name
+        self.channel = channel
+        self._template = view_url_template
+        self._store = store
+        self._agent_root = agent_root
+        self._keyring = keyring
+        self._wait_seconds = wait_seconds
+        self._keep_days = keep_days
+        self._beside = self.base_dir / "dagferry"
+        self._folders = VersionFolders(self.versions_dir, self._beside)
+        self._use = VersionUse(base.get_bundle_tracking_dir(bundle_name=self.name))
+        self._holds: dict[str, TextIOWrapper | None] = {}
+        self._current: str | None = self.version
+        self._settles: float | None = None
+        self._cleaned = 0.0
+
+    @property
+    def refresh_interval(self) -> float:
+        """Seconds between two looks at the channel; fewer if files are to be touched once more before that."""
+        if self._settles is None:
+            return self._refresh_interval
+        return min(self._refresh_interval, max(0.0, self._settles - time.monotonic()))
+
+    @refresh_interval.setter
+    def refresh_interval(self, seconds: float) -> None:
+        self._refresh_interval = seconds
+        self._settles = None
+
+    @property
+    def path(self) -> Path:
+        """The folder of the version; one that is not there, if none ever was."""
+        return self._folders.path(self._current or self._remembered() or "nothing-yet")
+
+    def get_current_version(self) -> Any:  # noqa: ANN401 (a text before Airflow 3.3)
+        """The version that `path` is of."""
+        version = self._current or self._remembered()
+        if version is None or not hasattr(base, "BundleVersion"):
+            return version
+        return base.BundleVersion(version=version)
+
+    def view_url(self, version: str | None = None) -> str | None:
+        """Where people can look at that version (Airflow 3.0)."""
+        return self._template.format(**{**vars(self), "version": version}) if self._template and version else None
+
+    def initialize(self) -> None:
+        """Have the version on the disk. Raises `AirflowException`."""
+        with self._told():
+            if self.version is not None:
+                self._have(self.version)
+            elif not self._resume():
+                with self.lock():
+                    self._follow()
+        super().initialize()
+
+    def refresh(self) -> None:
+        """Look at what the channel says. Raises `AirflowException` if that cannot be had, and nothing was before."""
+        with self._told():
+            if self.version is not None:
+                raise Usage(f"{self.name} is at version {self.version}, and stays there")
+            with self.lock():
+                self._follow()
+            self._settle()
+            self._clean()
+
+    def _have(self, version: str) -> None:
+        """The pinned version; one stat if it is here."""
+        if not VERSION.fullmatch(version):
+            raise Usage(f"{version!r} is no version of a bundle")
+        while not self._hold_if_here(version):
+            found = self._wait(version)
+            self._folders.add(version, found.wanted.tree, found.fill)
+
+    def _wait(self, version: str) -> Found:
+        deadline, pause = time.monotonic() + self._wait_seconds, 1.0
+        while True:
+            try:
+                return self._source.named(version)
+            except MachineFault:
+                raise
+            except DeliveryFailed as error:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise
+                log.warning("version %s of %s is not to be had yet: %s", version, self.name, error.message)
+                time.sleep(min(pause, left))
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _resume(self) -> bool:
+        """Go on with the version of before, if it is still here."""
+        remembered = self._remembered()
+        if remembered is None or not self._hold_if_here(remembered):
+            return False
+        self._current = remembered
+        return True
+
+    def _follow(self) -> None:
+        """Have what the channel says, and switch to it; what is wrong is told, as long as there is a version."""
+        with disk.doing(f"reading {self._beside}"):
+            self._beside.mkdir(parents=True, exist_ok=True)
+            state = memory.load(self._beside, self._settings.bundle, self._settings.channel)
+        current = state.history[-1].version if state.history else None
+        here = current is not None and self._hold_if_here(current)
+        try:
+            found = self._source.latest(state, keeps=here)
+            version = found.wanted.version
+            while not self._hold_if_here(version):
+                self._folders.add(version, found.wanted.tree, found.fill)
+        except DagferryError as error:
+            if not here:
+                raise
+            log.error("%s stays at version %s: %s (%s)", self.name, current, error.message, error.hint)
+            self._switch(current)
+            return
+        known = state.heard(found.wanted.tree, found.floor or state.floor).served(found.wanted, utc_now())
+        if known != state:
+            with disk.doing(f"writing {self._beside / memory.FILE}"):
+                memory.save(self._beside, known, durable=True)
+        self._switch(version)
+
+    def _switch(self, version: str | None) -> None:
+        if version is None or version == self._current:
+            return
+        if self._current is not None:
+            log.info("%s goes from version %s to %s", self.name, self._current, version)
+        self._folders.touch(version)
+        self._current = version
+        self._settles = time.monotonic() + _SETTLES
+
+    def _settle(self) -> None:
+        """Touch the files once more when Airflow takes a second change."""
+        if self._settles is not None and self._current is not None and time.monotonic() >= self._settles:
+            self._settles = None
+            self._folders.touch(self._current)
+
+    def _clean(self) -> None:
+        """Remove versions that no run needs, now and then; what runs need is held against Airflow's clean-up, too."""
+        if self._cleaned and time.monotonic() < self._cleaned + CLEAN_EVERY:
+            return
+        self._cleaned = time.monotonic()
+        try:
+            needed = {*airflow_runs.needed_versions(self._keep_days), self._current or ""}
+        except Exception:
+            log.exception("what runs need cannot be found out: no version of %s is removed", self.name)
+            return
+        for version in [one for one in self._holds if one not in needed]:
+            self._release(version)
+        for version in needed.intersection(self._folders.names()):
+            self._hold(version)
+        version_cleanup.clean(self._folders, self._use, needed, _limits())
+
+    def _hold(self, version: str) -> None:
+        if self._holds.get(version) is None:
+            self._holds[version] = self._use.hold(version)
+
+    def _hold_if_here(self, version: str) -> bool:
+        """Whether the version is on the disk; if so, nobody removes it from now on."""
+        self._hold(version)
+        if self._folders.has(version):
+            return True
+        self._release(version)
+        with self._use.unused(version):  # what it says is of a version that is gone
+            return False
+
+    def _release(self, version: str) -> None:
+        file = self._holds.pop(version, None)
+        if file is not None:
+            file.close()
+
+    def _remembered(self) -> str | None:
+        """The version that this bundle was at the last time, by its memory; None if it cannot be said."""
+        try:
+            state = memory.find(self._beside)
+        except (DagferryError, OSError):
+            return None
+        return state.history[-1].version if state is not None and state.history else None
+
+    @cached_property
+    def _settings(self) -> Settings:
+        for what, name in (("bundle", self.bundle), ("channel", self.channel)):
+            if not isinstance(name, str) or not NAME.fullmatch(name):
+                raise Usage(
+                    f"{what} {name!r} is not allowed", f"say `{what}` in the kwargs of {self.name} in Airflow's list"
+                )
+        return Settings(self._store or "", self.bundle, self.channel, self._beside, agent_id="airflow")
+
+    @cached_property
+    def _source(self) -> Source:
+        keyring = KeyringFolder(Path(self._keyring) if self._keyring is not None else None)
+        if not keyring.verifies:
+            log.warning("%s has no keyring: records are believed without a signature", self.name)
+        agent = FromAgent(self._settings, Root(Path(self._agent_root)), keyring) if self._agent_root else None
+        if not self._store:
+            if agent is None:
+                raise Usage(f"{self.name} has neither a store nor an agent's root", "say `store` in its kwargs")
+            return agent
+        store = FromStore(self._settings, MeteredStore(open_store(self._store)), keyring)
+        return AgentFirst(agent, store) if agent is not None else store
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Raise every error as `AirflowException`."""
+        try:
+            yield
+        except DagferryError as error:
+            raise AirflowException(f"{self.name}: {error.message} ({error.hint})") from error
+        except AirflowException:
+            raise
+        except Exception as error:
+            raise AirflowException(f"{self.name}: {type(error).__name__}: {error}") from error
+
+
+_TAKES_TEMPLATE: Final = "view_url_template" in inspect.signature(base.BaseDagBundle.__init__).parameters
+_SETTLES: Final = conf.getint("core", "min_serialized_dag_update_interval", fallback=30) + 1.0
+
+
+def _limits() -> Limits:
+    """What Airflow's own clean-up keeps."""
+    return Limits(
+        conf.getint("dag_processor", "stale_bundle_cleanup_min_versions", fallback=10),
+        conf.getfloat("dag_processor", "stale_bundle_cleanup_age_threshold", fallback=21600.0),
+    )
