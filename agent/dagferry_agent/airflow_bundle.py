@@ -25,9 +25,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow.configuration import conf
-from airflow.dag_processing.bundles import base
-from airflow.exceptions import AirflowException
+from airflow.configuration import conf  # type: ignore[import-not-found]
+from airflow.dag_processing.bundles import base  # type: ignore[import-not-found]
+from airflow.exceptions import AirflowException  # type: ignore[import-not-found]
 
 from dagferry_schemas.errors import DagferryError, DeliveryFailed, MachineFault, Usage
 from dagferry_schemas.names import NAME, VERSION

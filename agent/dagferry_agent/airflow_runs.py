@@ -10,8 +10,8 @@ def needed_versions(days: float) -> set[str]:
 
     Whatever bundle they are of: which bundle's a run was is not written at the run. Raises what the database raises.
     """
-    from airflow.models.dagrun import DagRun
-    from airflow.utils.session import create_session
+    from airflow.models.dagrun import DagRun  # type: ignore[import-not-found]
+    from airflow.utils.session import create_session  # type: ignore[import-not-found]
     from sqlalchemy import or_, select
 
     since = datetime.now(timezone.utc) - timedelta(days=days)
