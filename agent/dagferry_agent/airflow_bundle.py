@@ -53,8 +53,6 @@ if TYPE_CHECKING:
     from .version_sources import Found
 
 log = logging.getLogger(__name__)
-CLEAN_EVERY: Final = 600.0
-"""Seconds between two looks at what may go from the disk."""
 LONGEST_PAUSE: Final = 15.0
 """Seconds between two attempts of a task to get its version."""
 
@@ -99,7 +97,7 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
         self._holds: dict[str, TextIOWrapper | None] = {}
         self._current: str | None = self.version
         self._settles: float | None = None
-        self._cleaned = 0.0
+        self._cleaned: float | None = None
 
     @property
     def refresh_interval(self) -> float:
@@ -221,7 +219,7 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
 
     def _clean(self) -> None:
         """Remove versions that no run needs, now and then; what runs need is held against Airflow's clean-up, too."""
-        if self._cleaned and time.monotonic() < self._cleaned + CLEAN_EVERY:
+        if self._cleaned is not None and time.monotonic() < self._cleaned + _CLEAN_EVERY:
             return
         self._cleaned = time.monotonic()
         try:
@@ -233,7 +231,7 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
             self._release(version)
         for version in needed.intersection(self._folders.names()):
             self._hold(version)
-        version_cleanup.clean(self._folders, self._use, needed, _limits())
+        version_cleanup.clean(self._folders, self._use, needed, _LIMITS)
 
     def _hold(self, version: str) -> None:
         if self._holds.get(version) is None:
@@ -298,11 +296,9 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
 
 _TAKES_TEMPLATE: Final = "view_url_template" in inspect.signature(base.BaseDagBundle.__init__).parameters
 _SETTLES: Final = conf.getint("core", "min_serialized_dag_update_interval", fallback=30) + 1.0
-
-
-def _limits() -> Limits:
-    """What Airflow's own clean-up keeps."""
-    return Limits(
-        conf.getint("dag_processor", "stale_bundle_cleanup_min_versions", fallback=10),
-        conf.getfloat("dag_processor", "stale_bundle_cleanup_age_threshold", fallback=21600.0),
-    )
+_CLEAN_EVERY: Final = conf.getfloat("dag_processor", "stale_bundle_cleanup_interval", fallback=1800.0)
+_LIMITS: Final = Limits(
+    conf.getint("dag_processor", "stale_bundle_cleanup_min_versions", fallback=10),
+    conf.getfloat("dag_processor", "stale_bundle_cleanup_age_threshold", fallback=21600.0),
+)
+"""When, and how much, Airflow's own clean-up removes; ours goes by the same figures."""
