@@ -44,11 +44,10 @@ from .settings import Settings
 from .version_cleanup import Limits
 from .version_folders import VersionFolders
 from .version_sources import AgentFirst, FromAgent, FromStore, Source
-from .version_use import VersionUse
+from .version_use import Hold, VersionUse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from io import TextIOWrapper
 
     from .version_sources import Found
 
@@ -94,7 +93,7 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
         self._beside = self.base_dir / "dagferry"
         self._folders = VersionFolders(self.versions_dir, self._beside)
         self._use = VersionUse(base.get_bundle_tracking_dir(bundle_name=self.name))
-        self._holds: dict[str, TextIOWrapper | None] = {}
+        self._holds: dict[str, Hold | None] = {}
         self._current: str | None = self.version
         self._settles: float | None = None
         self._cleaned: float | None = None
@@ -247,9 +246,9 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
             return False
 
     def _release(self, version: str) -> None:
-        file = self._holds.pop(version, None)
-        if file is not None:
-            file.close()
+        hold = self._holds.pop(version, None)
+        if hold is not None:
+            hold.close()
 
     def _remembered(self) -> str | None:
         """The version that this bundle was at the last time, by its memory; None if it cannot be said."""

@@ -15,8 +15,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from io import TextIOWrapper
     from pathlib import Path
+
+
+class Hold:
+    """A version that nobody removes, until this is closed or forgotten."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def close(self) -> None:
+        """Let go."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class VersionUse:
@@ -25,26 +40,22 @@ class VersionUse:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def hold(self, version: str) -> TextIOWrapper | None:
-        """Keep everybody from removing that version until the file is closed; None where nothing can be written.
-
-        Waits for who is removing it.
-        """
+    def hold(self, version: str) -> Hold | None:
+        """Keep everybody from removing that version; None where nothing can be written. Waits for who removes it."""
         path = self._folder / version
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             while True:
-                file = path.open("a+", encoding="utf-8")
-                fcntl.flock(file, fcntl.LOCK_SH)
-                if _is_at(file, path):
-                    break
-                file.close()  # it was removed meanwhile
-            if os.fstat(file.fileno()).st_size == 0:
-                file.write(datetime.now(timezone.utc).isoformat())
-                file.flush()
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                held = Hold(descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+                if _is_at(descriptor, path):
+                    break  # else it was removed meanwhile
+            if os.fstat(descriptor).st_size == 0:
+                os.write(descriptor, datetime.now(timezone.utc).isoformat().encode())
         except OSError:
             return None
-        return file
+        return held
 
     def last(self, version: str) -> float | None:
         """When a use of that version was last written down, in seconds since 1970; None if it never was."""
@@ -58,22 +69,26 @@ class VersionUse:
         """Whether nobody holds that version; if so, nobody can until the end of the block, and its file is removed."""
         path = self._folder / version
         try:
-            file = path.open("r+", encoding="utf-8")
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             yield True  # Airflow never heard of it
             return
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
+        except OSError:  # another user's, or nothing can be written here
+            yield False
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
             yield True
             path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
 
 
-def _is_at(file: TextIOWrapper, path: Path) -> bool:
+def _is_at(descriptor: int, path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+        return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False

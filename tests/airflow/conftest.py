@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 # Their asserts are outside test modules; without this a failing one would not say what it saw.
-pytest.register_assert_rewrite("tests.e2e.harness", "tests.airflow.real")
+pytest.register_assert_rewrite("tests.e2e.harness", "tests.airflow.real", "tests.airflow.standing")
 
 from tests.airflow.real import Airflow  # noqa: E402  after the registration
+from tests.airflow.standing import install  # noqa: E402
 
 MEASURED = "seconds "
 
@@ -21,6 +22,12 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
         run = 'DAGFERRY_AIRFLOW_PYTHON="$(ci/airflow-env)" pytest -m airflow'
         pytest.fail(f"no real Airflow: DAGFERRY_AIRFLOW_PYTHON names no Python; run {run}", pytrace=False)
     return Airflow(python.absolute(), tmp_path_factory.mktemp("airflow"))
+
+
+@pytest.fixture(scope="session")
+def site(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which dagferry is installed with its extra `airflow`, for that Airflow's Python."""
+    return install(airflow.python, tmp_path_factory.mktemp("site"))
 
 
 LINTED = {"2.11": "DAGFERRY_AIRFLOW2_PYTHON", "3.3": "DAGFERRY_AIRFLOW_PYTHON"}

@@ -47,8 +47,9 @@ def install(python: Path, folder: Path) -> Path:
         else:
             source.mkdir(exist_ok=True)
             shutil.copy(place, source / name)
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", site]
-    done = subprocess.run([*command, f"{source}[airflow]"], capture_output=True, text=True, check=False)
+    options = ["--quiet", "--disable-pip-version-check", f"--target={site}"]
+    command = [str(python), "-m", "pip", "install", *options, f"{source}[airflow]"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return site
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.airflow.standing import Standing, install
+from tests.airflow.standing import Standing
 from tests.e2e.harness import Operator, Repository, wait_for
 
 if TYPE_CHECKING:
@@ -88,11 +88,6 @@ class Story:
         """Wait until the tasks of a run have said so many things."""
         self_said = lambda: len(self.said(run_id)) >= count or None  # noqa: E731
         wait_for(self_said, f"{run_id} to say {count} things", seconds=120)
-
-
-@pytest.fixture(scope="module")
-def site(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return install(airflow.python, tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")
