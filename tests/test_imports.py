@@ -8,6 +8,8 @@
 4. click is imported by command lines only (``cli``, ``cli_...``, ``options``, ``commandline``), the HTTP server by the
    agent's ``app``, ``gate``, ``replies`` and ``server`` only, Prometheus' library by ``metrics`` only, watchdog by
    ``watching`` only; structlog by ``logs`` only, and not when that is loaded.
+5. Airflow is imported by lint's ``probe`` and by the agent's ``airflow_...`` only, and nothing that these import,
+   however late, needs a server or a command line: they run inside Airflow's processes.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ NOT_IN_SCHEMAS: Final = {
 CLOUDS: Final = {"boto3": "dagferry_storage.s3", "botocore": "dagferry_storage.s3", "google": "dagferry_storage.gcs"}
 """Each library, and the store that imports it."""
 COMMANDLINE: Final = "dagferry_schemas.commandline"
+PROBE: Final = "dagferry_builder.lint.probe"
 COMMAND_LINES: Final = {"cli", "commandline", "options"}
 SERVING: Final = {
     "hypercorn": {"app", "server"},
@@ -114,6 +117,8 @@ def _reason(module: str, one: Import) -> str | None:
         return "click is imported outside a command line"
     if top in SERVING and (package != "dagferry_agent" or not SERVING[top] & set(parts)):
         return f"{top} is imported outside the agent's server"
+    if top == "airflow" and module != PROBE and not module.startswith("dagferry_agent.airflow_"):
+        return "airflow is imported outside its bundle and lint's probe"
     if top == "structlog" and one.at_load:
         return "structlog is imported when the module is loaded"
     return None
@@ -144,6 +149,29 @@ def test_imports_run_one_way(package: str) -> None:
     assert found == []
 
 
+def reached_from(module: str) -> set[str]:
+    """Every module that ``module`` imports, directly or not, at any time, and for type checkers too."""
+    sources = {name: path for package in MAY_IMPORT for name, path in modules(package)}
+    found: set[str] = set()
+    pending = [module]
+    while pending:
+        name = pending.pop()
+        if name in found:
+            continue
+        found.add(name)
+        if name in sources:
+            path = sources[name]
+            source = path.read_text(encoding="utf-8")
+            pending += [one.name for one in imports(source, name, is_package=path.stem == "__init__")]
+    return found
+
+
+def test_the_bundle_needs_no_server_and_no_command_line() -> None:
+    found = {name.partition(".")[0] for name in reached_from("dagferry_agent.airflow_bundle")}
+    assert {"airflow", "dagferry_storage", "zstandard"} <= found, "this looks at nothing"
+    assert not found & {"click", *SERVING}
+
+
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_every_package_is_looked_at(package: str) -> None:
     assert package in dict(modules(package)), "the package moved, and this test looks at nothing"
@@ -160,6 +188,12 @@ def test_every_package_is_looked_at(package: str) -> None:
         ("dagferry_agent.a.b", "from ...dagferry_builder import git", "must not import dagferry_builder"),
         ("dagferry_agent.x", "__import__('dagferry_builder.git')", "must not import dagferry_builder"),
         ("dagferry_schemas.x", "import os", "schemas must not import os"),
+        (
+            "dagferry_agent.delivery",
+            "def f():\n    import airflow.models",
+            "airflow is imported outside its bundle and lint's probe",
+        ),
+        ("dagferry_builder.airflow_x", "import airflow", "airflow is imported outside its bundle and lint's probe"),
         ("dagferry_schemas.x", "import os.path as p", "schemas must not import os"),
         ("dagferry_schemas.x", "def f():\n    from time import time", "schemas must not import time"),
         (

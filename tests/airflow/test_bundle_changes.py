@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -74,16 +74,19 @@ class Witness:
         return {dag_id for (dag_id,) in self.airflow.rows("SELECT dag_id FROM dag WHERE NOT is_stale")}
 
 
+TIDY: Final = {
+    "dag_processor__stale_bundle_cleanup_interval": 5,
+    "dag_processor__stale_bundle_cleanup_min_versions": 3,
+    "dag_processor__stale_bundle_cleanup_age_threshold": 5,
+}
+
+
 @pytest.fixture
 def standing(airflow: Airflow, site: Path, tmp_path: Path) -> Iterator[Standing]:
-    settings = {
-        "core__min_serialized_dag_update_interval": 5,
-        "dag_processor__stale_bundle_cleanup_interval": 5,
-        "dag_processor__stale_bundle_cleanup_min_versions": 3,
-        "dag_processor__stale_bundle_cleanup_age_threshold": 5,
-    }
     kwargs = {"store": (tmp_path / "store").as_uri(), "refresh_interval": 1, "keep_days": 0}
-    standing = Standing(airflow.python, tmp_path / "home", site, kwargs, settings)
+    standing = Standing(
+        airflow.python, tmp_path / "home", site, kwargs, {"core__min_serialized_dag_update_interval": 5}
+    )
     try:
         yield standing
     finally:
@@ -128,6 +131,7 @@ def test_nothing_is_lost_while_twenty_promotions_go_by(standing: Standing, tmp_p
 
 def test_fifty_versions_come_and_go_and_what_a_run_needs_stays(standing: Standing, tmp_path: Path) -> None:
     repository, operator = operator_of(tmp_path)
+    standing = replace(standing, settings=TIDY)
     notes = tmp_path / "go"
     waiting = f"""\
 import os, time
