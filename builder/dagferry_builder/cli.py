@@ -23,6 +23,7 @@ _COMMANDS: Final = {
     "cli_lint": ("lint",),
     "cli_store": ("init-store", "doctor"),
     "cli_channel": ("promote", "rollback", "hold", "resume", "refresh", "recover", "log", "channels"),
+    "cli_airflow": ("airflow-config",),
     "cli_keys": ("keys",),
     "cli_inspect": ("versions", "show", "verify", "export", "copy", "notify", "status"),
     "cli_diff": ("diff",),

@@ -97,9 +97,10 @@ def story(airflow: Airflow, site: Path, tmp_path_factory: pytest.TempPathFactory
     notes.mkdir()
     repository = Repository(folder / "clone")
     repository.change({"dags/proof.py": PROOF.format(notes=str(notes))})
-    store = folder / "store"
-    standing = Standing(airflow.python, folder / "home", site, {"store": store.as_uri()})
-    story = Story(standing, repository, Operator(repository.path, store.as_uri()).on("prod"), notes)
+    operator = Operator(repository.path, (folder / "store").as_uri()).on("prod")
+    (bundle,) = operator.run("airflow-config", "--refresh-seconds", "2")["bundles"]
+    standing = Standing(airflow.python, folder / "home", site, bundle["kwargs"])
+    story = Story(standing, repository, operator, notes)
     try:
         yield story
     finally:

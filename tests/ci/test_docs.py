@@ -155,6 +155,9 @@ def test_defaults_of_the_agent_are_those_of_the_program() -> None:
 def kinds() -> dict[str, type[errors.DagferryError]]:
     """All classes of errors, wherever they are defined."""
     for source in SOURCES:
+        if source.stem.startswith("airflow_"):  # needs an Airflow, and defines no error of its own
+            assert "(DagferryError)" not in source.read_text()
+            continue
         component = next(one for one in COMPONENTS if source.is_relative_to(one))
         importlib.import_module(".".join(source.relative_to(component).with_suffix("").parts))
     found: dict[str, type[errors.DagferryError]] = {}
