@@ -10,7 +10,7 @@ In ``[dag_processor] dag_bundle_config_list`` (`dagferry airflow-config` prints 
 * A version that is on the disk needs no request, and one stat. The channel is asked with one conditional request.
 * What cannot be had leaves things as they are: whoever has a version goes on with it, and says in the log why it is not
   a newer one. A task whose version is not here waits for the store, and then fails with the reason.
-* Airflow skips a change of a DAG that comes within 30 seconds after another one; so files are touched once more then.
+* What Airflow misses of a new version because it came too soon is shown to it again (`version_settling`).
 * Everything foreseen, and everything else, is raised as `AirflowException`: in Airflow 3.0 to 3.2 any other error ends
   the dag-processor.
 """
@@ -21,6 +21,7 @@ import inspect
 import logging
 import time
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -43,6 +44,7 @@ from .root import Root
 from .settings import Settings
 from .version_cleanup import Limits
 from .version_folders import VersionFolders
+from .version_settling import Settling
 from .version_sources import AgentFirst, FromAgent, FromStore, Source
 from .version_use import Hold, VersionUse
 
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from .version_sources import Found
 
 log = logging.getLogger(__name__)
+SETTLING_SECONDS: Final = 5.0
 LONGEST_PAUSE: Final = 15.0
 """Seconds between two attempts of a task to get its version."""
 
@@ -65,6 +68,7 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
     """
 
     supports_versioning = True
+    _settling: Settling | None = None
 
     def __init__(
         self,
@@ -95,20 +99,16 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
         self._use = VersionUse(base.get_bundle_tracking_dir(bundle_name=self.name))
         self._holds: dict[str, Hold | None] = {}
         self._current: str | None = self.version
-        self._settles: float | None = None
         self._cleaned: float | None = None
 
     @property
     def refresh_interval(self) -> float:
-        """Seconds between two looks at the channel; fewer if files are to be touched once more before that."""
-        if self._settles is None:
-            return self._refresh_interval
-        return min(self._refresh_interval, max(0.0, self._settles - time.monotonic()))
+        """Seconds between two looks at the channel; fewer until Airflow has taken the version that came last."""
+        return self._refresh_interval if self._settling is None else min(self._refresh_interval, SETTLING_SECONDS)
 
     @refresh_interval.setter
     def refresh_interval(self, seconds: float) -> None:
         self._refresh_interval = seconds
-        self._settles = None
 
     @property
     def path(self) -> Path:
@@ -206,15 +206,25 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
             return
         if self._current is not None:
             log.info("%s goes from version %s to %s", self.name, self._current, version)
-        self._folders.touch(version)
         self._current = version
-        self._settles = time.monotonic() + _SETTLES
+        self._settling = Settling(datetime.now(timezone.utc), _TOO_SOON)
+        self._folders.touch(version)
 
     def _settle(self) -> None:
-        """Touch the files once more when Airflow takes a second change."""
-        if self._settles is not None and self._current is not None and time.monotonic() >= self._settles:
-            self._settles = None
-            self._folders.touch(self._current)
+        """Show files again whose change Airflow has missed."""
+        if self._settling is None or self._current is None:
+            return
+        try:
+            parses = airflow_runs.parses(self.name)
+        except Exception:
+            log.exception("what Airflow has parsed of %s cannot be found out", self.name)
+            return
+        files, settled = self._settling.look(parses, datetime.now(timezone.utc))
+        if files:
+            log.info("%s: %d files of version %s are to be parsed once more", self.name, len(files), self._current)
+            self._folders.touch(self._current, files)
+        if settled:
+            self._settling = None
 
     def _clean(self) -> None:
         """Remove versions that no run needs, now and then; what runs need is held against Airflow's clean-up, too."""
@@ -294,7 +304,7 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
 
 
 _TAKES_TEMPLATE: Final = "view_url_template" in inspect.signature(base.BaseDagBundle.__init__).parameters
-_SETTLES: Final = conf.getint("core", "min_serialized_dag_update_interval", fallback=30) + 1.0
+_TOO_SOON: Final = timedelta(seconds=conf.getint("core", "min_serialized_dag_update_interval", fallback=30))
 _CLEAN_EVERY: Final = conf.getfloat("dag_processor", "stale_bundle_cleanup_interval", fallback=1800.0)
 _LIMITS: Final = Limits(
     conf.getint("dag_processor", "stale_bundle_cleanup_min_versions", fallback=10),

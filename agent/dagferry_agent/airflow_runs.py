@@ -1,14 +1,19 @@
-"""Which versions the runs of this Airflow need, by its database; only where one may ask it (not in a task)."""
+"""What this Airflow's database says: which versions runs need, and whether DAGs are what their files are.
+
+It may be asked in the dag-processor only, never in a task. Every function raises what the database raises.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+from .version_settling import Parse
+
 
 def needed_versions(days: float) -> set[str]:
     """The bundle versions of runs that have not ended, or ended within so many days and may be cleared.
 
-    Whatever bundle they are of: which bundle's a run was is not written at the run. Raises what the database raises.
+    Whatever bundle they are of: which bundle's a run was is not written at the run.
     """
     from airflow.models.dagrun import DagRun  # type: ignore[import-not-found]
     from airflow.utils.session import create_session  # type: ignore[import-not-found]
@@ -21,3 +26,30 @@ def needed_versions(days: float) -> set[str]:
     )
     with create_session() as session:
         return set(session.scalars(wanted.distinct()))
+
+
+def parses(bundle: str) -> list[Parse]:
+    """The last parses of the DAGs of a bundle, by its name in Airflow."""
+    from airflow.models.dag import DagModel  # type: ignore[import-not-found]
+    from airflow.models.serialized_dag import SerializedDagModel  # type: ignore[import-not-found]
+    from airflow.utils.session import create_session
+    from sqlalchemy import func, select
+
+    took = getattr(DagModel, "last_parse_duration", None)  # from Airflow 3.2 on
+    wanted = (
+        select(
+            DagModel.relative_fileloc,
+            DagModel.last_parsed_time,
+            func.max(SerializedDagModel.last_updated),
+            *((func.max(took),) if took is not None else ()),
+        )
+        .join(SerializedDagModel, SerializedDagModel.dag_id == DagModel.dag_id)
+        .where(DagModel.bundle_name == bundle, ~DagModel.is_stale, DagModel.last_parsed_time.is_not(None))
+        .group_by(DagModel.dag_id, DagModel.relative_fileloc, DagModel.last_parsed_time)
+    )
+    with create_session() as session:
+        return [
+            Parse(file, ended - timedelta(seconds=(took[0] if took else 0) or 0), ended, written)
+            for file, ended, written, *took in session.execute(wanted)
+            if file is not None
+        ]

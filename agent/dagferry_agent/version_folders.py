@@ -26,7 +26,7 @@ from . import locking
 from .staging import flush
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from dagferry_schemas.tree import TreeFile
@@ -112,15 +112,17 @@ class VersionFolders:
         except (OSError, Malformed):
             return None
 
-    def touch(self, version: str) -> None:
-        """Let Airflow parse all that may be a DAG file of that version anew. Raises `MachineFault`."""
+    def touch(self, version: str, files: Iterable[str] | None = None) -> None:
+        """Let Airflow parse ``files`` of that version anew, or all that may be DAG files. Raises `MachineFault`."""
         now = time.time()
         with disk.doing(f"touching the files of {self.path(version)}"):
-            for folder, _, names in os.walk(self.path(version)):
-                for name in names:
-                    if name.endswith(_DAG_FILES):
-                        with suppress(FileNotFoundError):
-                            os.utime(f"{folder}/{name}", (now, now))
+            for file in self._dag_files(version) if files is None else files:
+                with suppress(FileNotFoundError):
+                    os.utime(self.path(version) / file, (now, now))
+
+    def _dag_files(self, version: str) -> Iterator[str]:
+        for folder, _, names in os.walk(self.path(version)):
+            yield from (f"{folder}/{name}" for name in names if name.endswith(_DAG_FILES))
 
     def names(self) -> list[str]:
         """The versions that are there. Raises `MachineFault`."""
