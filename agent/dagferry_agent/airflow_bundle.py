@@ -207,7 +207,7 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
         if self._current is not None:
             log.info("%s goes from version %s to %s", self.name, self._current, version)
         self._current = version
-        self._settling = Settling(datetime.now(timezone.utc), _TOO_SOON)
+        self._settling = Settling(str(self._folders.path(version)), datetime.now(timezone.utc), _TOO_SOON)
         self._folders.touch(version)
 
     def _settle(self) -> None:

@@ -35,21 +35,12 @@ def parses(bundle: str) -> list[Parse]:
     from airflow.utils.session import create_session
     from sqlalchemy import func, select
 
-    took = getattr(DagModel, "last_parse_duration", None)  # from Airflow 3.2 on
+    facts = (DagModel.relative_fileloc, DagModel.fileloc, DagModel.last_parsed_time)
     wanted = (
-        select(
-            DagModel.relative_fileloc,
-            DagModel.last_parsed_time,
-            func.max(SerializedDagModel.last_updated),
-            *((func.max(took),) if took is not None else ()),
-        )
+        select(*facts, func.max(SerializedDagModel.last_updated))
         .join(SerializedDagModel, SerializedDagModel.dag_id == DagModel.dag_id)
         .where(DagModel.bundle_name == bundle, ~DagModel.is_stale, DagModel.last_parsed_time.is_not(None))
-        .group_by(DagModel.dag_id, DagModel.relative_fileloc, DagModel.last_parsed_time)
+        .group_by(DagModel.dag_id, *facts)
     )
     with create_session() as session:
-        return [
-            Parse(file, ended - timedelta(seconds=(took[0] if took else 0) or 0), ended, written)
-            for file, ended, written, *took in session.execute(wanted)
-            if file is not None
-        ]
+        return [Parse(*row) for row in session.execute(wanted) if None not in row]
