@@ -100,6 +100,7 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
         self._holds: dict[str, Hold | None] = {}
         self._current: str | None = self.version
         self._cleaned: float | None = None
+        self._trouble: str | None = None
 
     @property
     def refresh_interval(self) -> float:
@@ -192,9 +193,14 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
         except DagferryError as error:
             if not here:
                 raise
-            log.error("%s stays at version %s: %s (%s)", self.name, current, error.message, error.hint)
+            if error.message != self._trouble:  # once, and not every few seconds
+                log.error("%s stays at version %s: %s (%s)", self.name, current, error.message, error.hint)
+            self._trouble = error.message
             self._switch(current)
             return
+        if self._trouble is not None:
+            log.info("%s follows its channel again", self.name)
+            self._trouble = None
         known = state.heard(found.wanted.tree, found.floor or state.floor).served(found.wanted, utc_now())
         if known != state:
             with disk.doing(f"writing {self._beside / memory.FILE}"):

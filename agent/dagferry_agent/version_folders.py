@@ -117,7 +117,7 @@ class VersionFolders:
         now = time.time()
         with disk.doing(f"touching the files of {self.path(version)}"):
             for file in self._dag_files(version) if files is None else files:
-                with suppress(FileNotFoundError):
+                with suppress(FileNotFoundError, NotADirectoryError):
                     os.utime(self.path(version) / file, (now, now))
 
     def _dag_files(self, version: str) -> Iterator[str]:

@@ -111,6 +111,7 @@ class Standing:
             "api__workers": 1,
             "api__base_url": api,
             "api_auth__jwt_secret": self._secrets[0],
+            "api_auth__jwt_issuer": "tests",
             "usage_data_collection__enabled": False,
             "dag_processor__dag_bundle_storage_path": self.bundles,
             "dag_processor__dag_bundle_config_list": json.dumps(listed),
