@@ -231,6 +231,12 @@ def test_what_is_required_says_of_what() -> None:
         assert (found.bundle, found.channel) == ("etl", named)
 
 
+def test_each_role_has_its_own_number_also_where_its_name_was_read_from_a_file() -> None:
+    found = keyring_of([CI], {"publishers": 3, "promoters": 2}).required("etl", "prod")
+    assert [found.signatures(role) for role in (PUBLISHER, PROMOTER)] == [3, 2]
+    assert [found.signatures(role) for role in json.loads('["publisher", "promoter"]')] == [3, 2]
+
+
 @pytest.mark.parametrize("role", ["publishers", "promoters"])
 def test_one_to_sixteen_signatures_can_be_required(role: str) -> None:
     for number in (1, 16):
