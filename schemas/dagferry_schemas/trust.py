@@ -93,9 +93,9 @@ class TrustedRecord:
 
     record: Record
     stored: bytes
-    signers: tuple[str, ...] = ()
-    key_ids: tuple[str, ...] = ()
-    expired: bool = False
+    signers: tuple[str, ...]
+    key_ids: tuple[str, ...]
+    expired: bool
 
     @property
     def floor(self) -> Floor:
