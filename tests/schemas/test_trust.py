@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -158,6 +159,36 @@ def test_rule_6_says_which_generation_does_not_belong_to_the_history() -> None:
     for floor in (Floor(3, 7, digest_of(b"")), Floor(3, 6, digest_of(b""))):
         error = checks.refused(trust.accept_record, stored, Untrusted, "equivocation", floor)
         assert error.message.startswith("channel 'prod': generation 7 does not belong")
+
+
+@pytest.mark.parametrize(
+    ("floor", "believed"),
+    [
+        (Floor(3, 7, digest_of(signed_checks.record(epoch=3))), True),
+        (Floor(3, 6, "sha256:" + 64 * "6"), True),
+        (Floor(3, 5, "sha256:" + 64 * "5"), False),
+        (Floor(3, 4, "sha256:" + 64 * "4"), False),
+        (Floor(2, 5, "sha256:" + 64 * "5"), True),
+    ],
+)
+def test_rule_6_believes_only_what_follows_the_floor_once_another_history_was_seen(
+    floor: Floor, believed: bool
+) -> None:
+    accept = partial(
+        trust.accept_record,
+        signed_checks.record(epoch=3),  # generation 7, which follows one whose digest is all sixes
+        bundle="analytics",
+        channel="prod",
+        policy=Policy.UNSIGNED,
+        floor=floor,
+    )
+    assert accept().record.generation == 7
+    if believed:
+        assert accept(forked=True).record.generation == 7
+    else:
+        with pytest.raises(Untrusted) as caught:
+            accept(forked=True)
+        assert (caught.value.code, "dagferry recover --channel prod" in caught.value.hint) == ("equivocation", True)
 
 
 def test_rule_6_refuses_a_generation_that_does_not_follow_its_previous() -> None:
