@@ -45,6 +45,13 @@ def test_nobody_signed_so_it_does_not_expire() -> None:
         assert (found.expired, found.signers) == (False, ())
 
 
+def test_reader_that_does_not_say_otherwise_has_a_release_to_keep() -> None:
+    old, policy = record(CI, expires="2026-11-21T00:00:00Z"), Policy.require(ring(), NOW)
+    with pytest.raises(Untrusted) as caught:
+        trust.accept_record(old, bundle="analytics", channel="prod", policy=policy, floor=None)
+    assert caught.value.code == "expired"
+
+
 def test_policy_that_demands_nothing_cannot_be_made_by_accident() -> None:
     """Only the constant itself lets unsigned records in: an equal value, a copy and None do not."""
     for policy in (Policy(None, ""), Policy(None, NOW), replace(Policy.UNSIGNED), None):
@@ -108,6 +115,7 @@ def test_record_is_believed_exactly_if_enough_keys_of_the_keyring_signed(
         ((), (), {}, False),
         ((THIEF,), (), {}, False),
         ((CI, THIEF), ({"promoters": 2, "publishers": 2},), {}, False),
+        ((CI, OPS), (), {}, True),
         ((CI, OPS), ({"promoters": 2, "publishers": 2},), {}, True),
         ((CI,), ({"promoters": 2},), {"roles": ["promoter"]}, False),
         ((CI,), ({"promoters": 2},), {"roles": ["publisher"]}, True),
@@ -129,7 +137,8 @@ def test_what_was_accepted_once_is_vouched_for_by_the_keys_of_then_if_they_are_e
 
 def test_keys_are_not_asked_for_only_by_the_policy_that_says_so() -> None:
     assert trust.still_vouch((), bundle="analytics", channel="prod", policy=Policy.UNSIGNED)
-    assert not trust.still_vouch((), bundle="analytics", channel="prod", policy=Policy(None, NOW))
+    for policy in (Policy(None, NOW), Policy(None, ""), replace(Policy.UNSIGNED)):
+        assert not trust.still_vouch((), bundle="analytics", channel="prod", policy=policy)
 
 
 _SIGNED = record(CI)
