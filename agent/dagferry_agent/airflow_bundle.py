@@ -132,7 +132,7 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
         with self._told():
             if self.version is not None:
                 self._have(self.version)
-            elif not self._resume():
+            else:
                 with self.lock():
                     self._follow()
         super().initialize()
@@ -169,14 +169,6 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
                 log.warning("version %s of %s is not to be had yet: %s", version, self.name, error.message)
                 time.sleep(min(pause, left))
                 pause = min(2 * pause, LONGEST_PAUSE)
-
-    def _resume(self) -> bool:
-        """Go on with the version of before, if it is still here."""
-        remembered = self._remembered()
-        if remembered is None or not self._hold_if_here(remembered):
-            return False
-        self._current = remembered
-        return True
 
     def _follow(self) -> None:
         """Have what the channel says, and switch to it; what is wrong is told, as long as there is a version."""

@@ -140,6 +140,19 @@ class Standing:
             check=False,
         )
 
+    def python_says(self, code: str) -> str:
+        """What a program prints that runs where a component of Airflow would."""
+        done = subprocess.run(
+            [self.python, "-c", code],
+            cwd=self.home,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
     def start(self, *components: str) -> None:
         """Start components, all by default, and wait until the API answers, if that is one of them."""
         self.home.mkdir(parents=True, exist_ok=True)
