@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.e2e.harness import COMMANDS, environment, wait_for
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.ci.manifests import Pod
 
 _LISTENING = re.compile(r"listening on (https?://127\.0\.0\.1:[0-9]+)")
@@ -44,9 +43,7 @@ class Node:
 
     def write(self, container: Container, path: str, content: str) -> None:
         """Put a file where the container finds it, as a secret's volume has it."""
-        place = self._volumes["dagferry-tokens"] / path.rpartition("/")[2]
-        assert self.inside(container, path) == str(place)
-        place.write_text(content)
+        Path(self.inside(container, path)).write_text(content)
 
     @property
     def dags(self) -> Path:
@@ -56,7 +53,7 @@ class Node:
             folder = self._pod.dags_folder or self._pod.told(one)["AIRFLOW__CORE__DAGS_FOLDER"]
             found.add(self.inside(one, folder))
         (path,) = found
-        return type(self._log)(path)
+        return Path(path)
 
     def _command(self, container: Container) -> list[str]:
         words: list[str] = []
