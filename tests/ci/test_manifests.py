@@ -132,11 +132,16 @@ def test_keyring_is_where_the_component_says() -> None:
     (component,) = documents(KUBERNETES / "keyring/kustomization.yaml")
     (patch,) = component["patches"]
     folder = yaml.safe_load(patch["patch"])["data"]["DAGFERRY_AGENT_KEYRING"]
-    for pod in (*PATCHED, TASK):
+    for pod in PODS:
+        (volume,) = (one for one in pod.spec["volumes"] if one["name"] == "dagferry-keyring")
+        assert volume["configMap"] == {"name": "dagferry-keyring", "optional": True}
         for one in pod.agents.values():
-            assert [mount["name"] for mount in one["volumeMounts"] if mount["mountPath"] == folder] == [
-                "dagferry-keyring"
-            ]
+            mounted = {mount["mountPath"]: mount for mount in one["volumeMounts"]}
+            assert (mounted[folder]["name"], mounted[folder]["readOnly"]) == ("dagferry-keyring", True), pod.name
+    for path in VALUES:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        (named,) = (number for number, line in enumerate(lines) if "DAGFERRY_AGENT_KEYRING" in line)
+        assert lines[named + 1].split()[-1] == folder, path
 
 
 @pytest.mark.parametrize("pod", SERVED, ids=[pod.name for pod in SERVED])
