@@ -204,6 +204,11 @@ def test_the_folders_are_as_open_as_the_root_and_never_closed(of_root: int, of_f
     assert folder.stat().st_mode & 0o7777 == of_root
 
 
+def test_a_root_is_made_with_the_folders_above_it(tmp_path: Path) -> None:
+    Root(tmp_path / "not/there/yet").prepare()
+    assert (tmp_path / "not/there/yet/releases").is_dir()
+
+
 def test_names_that_a_crash_left_are_removed_at_start_and_nothing_else_is(pod: Pod) -> None:
     def names() -> list[Path]:
         return sorted(path for path in pod.root.rglob("*") if path.parent.name != "releases")

@@ -207,6 +207,14 @@ def test_a_release_without_good_marks_is_found_and_nothing_is_linked_to_it(
     assert (reply.files_linked, reply.files_written) == (0, len(TWO))
 
 
+def test_the_marks_of_many_files_are_known_again(pod: Pod) -> None:
+    many = {f"dag_{number:03}.py": b"%d\n" % number for number in range(100)}
+    pod.shelf.ship("v1", many)
+    pod.delivery.pull()
+    pod.shelf.ship("v2", {**many, "dag_000.py": b"changed\n"})
+    assert pod.restart().pull().files_linked == 99
+
+
 def test_a_folder_on_another_file_system_is_refused(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     (tmp_path / "root/staging").symlink_to("/proc")
