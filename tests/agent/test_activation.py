@@ -189,6 +189,11 @@ def test_a_link_that_must_not_be_read_is_said(pod: Pod) -> None:
         pod.root.chmod(0o755)
 
 
+def test_a_link_below_too_long_a_name_is_said(tmp_path: Path) -> None:
+    with pytest.raises(MachineFault, match=r"reading the link .*current: File name too long"):
+        Root(tmp_path / ("x" * 300)).live()
+
+
 # --- the folders
 
 
