@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dagferry_schemas.errors import Conflict, Corrupt, Unknown, Untrusted
-from dagferry_schemas.keyring import PROMOTER, PUBLISHER
 from dagferry_schemas.names import short_tree
+from dagferry_schemas.trust import still_vouch
 
 from .drift import find_drift
 from .staging import Work
@@ -111,21 +111,14 @@ def find_here(state: State, names: Collection[str], text: str) -> Served:
 
 
 def check_still_vouched(wanted: Served, state: State, policy: Policy) -> None:
-    """Refuse a release for which no key vouches that still counts: it came unsigned, or its key was taken away.
+    """Refuse a release whose keys would not be enough today: it came unsigned, or a key was taken away.
 
     Raises `Untrusted`.
     """
-    if policy.keyring is None:
-        return
-    counting = policy.keyring.counting
-    keys = (
-        *counting(PUBLISHER, state.bundle, None, policy.now),
-        *counting(PROMOTER, state.bundle, state.channel, policy.now),
-    )
-    if not {key.public.key_id for key in keys} & set(wanted.signers):
+    if not still_vouch(wanted.signers, bundle=state.bundle, channel=state.channel, policy=policy):
         raise Untrusted(
-            f"no key of the keyring vouches for the release of {wanted.version} on this disk",
-            "nothing was changed. It came before the agent had a keyring, or its key is gone or over; "
+            f"too few keys of the keyring vouch for the release of {wanted.version} on this disk",
+            "nothing was changed. It came before the agent had a keyring, or a key is gone or over; "
             f"`dagferry-agent pull --version {wanted.version}` asks the store for its statement",
             code="unsigned",
         )

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from dagferry_schemas import layout, trust
+from dagferry_schemas.errors import Untrusted
 from dagferry_storage import fetch
 from dagferry_storage.store import Missing
 
@@ -24,6 +25,7 @@ class ChannelHead:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._seen: tuple[TrustedRecord, str] | None = None  # the last accepted head, and its token
+        self._forked: Floor | None = None  # the floor at which another history was seen
 
     @property
     def accepted(self) -> TrustedRecord | None:
@@ -37,7 +39,20 @@ class ChannelHead:
         """
         bundle, channel = self._settings.bundle, self._settings.channel
         stored, token = self._newest(meter)
-        trusted = trust.accept_record(stored, bundle=bundle, channel=channel, policy=policy, floor=floor, keeps=keeps)
+        try:
+            trusted = trust.accept_record(
+                stored,
+                bundle=bundle,
+                channel=channel,
+                policy=policy,
+                floor=floor,
+                keeps=keeps,
+                forked=floor is not None and floor == self._forked,
+            )
+        except Untrusted as error:
+            if error.code == "equivocation":
+                self._forked = floor
+            raise
         if trusted.expired:
             log.warning("the record of generation %d expired at %s", trusted.record.generation, trusted.record.expires)
         self._seen = (trusted, token)

@@ -72,6 +72,10 @@ class Requirement:
     promoters: int = 1
     epoch: int = 0
 
+    def signatures(self, role: str) -> int:
+        """How many signatures of that role are needed."""
+        return self.promoters if role == PROMOTER else self.publishers
+
 
 @dataclass(frozen=True)
 class Keyring:

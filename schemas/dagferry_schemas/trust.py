@@ -7,12 +7,14 @@ A document:
 2. The envelope's payload type is that of a record, exactly.
 3. Signatures: the policy is a value, never an accident. `Policy.UNSIGNED` believes documents without a signature, and
    status and log say so. `Policy.require` takes those only that are signed, exactly as they are stored, by as many keys
-   as the keyring requires, each of which counts for that role, bundle and channel at that time (`keyring`).
+   as the keyring requires, each of which counts for that role, bundle and channel at that time (`keyring`). What was
+   accepted once and is to be used again is vouched for by the keys of then, if they were enough today.
 4. The record speaks of the bundle and the channel that were asked for, exactly.
 5. A record with a critical field that this release does not honour is refused.
 6. (epoch, generation) never goes back, and no epoch is below the keyring's; the same (epoch, generation) with other
-   bytes is an alarm, and so is the next generation of an epoch if it names another record as previous. A record's
-   generation follows the one it names.
+   bytes is an alarm, and so is the next generation of an epoch if it names another record as previous. Whoever has
+   seen that believes no later generation of this epoch, but the one that follows the floor. A record's generation
+   follows the one it names.
 7. A signed record that has expired is refused by whoever has a release to keep. A reader that has none takes it, and
    has to say so: an old release is better than none. What nobody signed does not expire.
 8. A version that no record pins is vouched for by its statement (in-toto, SLSA provenance), signed by publishers, which
@@ -47,6 +49,8 @@ from .tree import MAX_LINE, Tree, read_files
 from .version import Version
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .keyring import Key, Keyring
     from .pins import Content, Pin, TarballPin
 
@@ -89,9 +93,9 @@ class TrustedRecord:
 
     record: Record
     stored: bytes
-    signers: tuple[str, ...] = ()
-    key_ids: tuple[str, ...] = ()
-    expired: bool = False
+    signers: tuple[str, ...]
+    key_ids: tuple[str, ...]
+    expired: bool
 
     @property
     def floor(self) -> Floor:
@@ -128,11 +132,19 @@ class VerifiedTarball:
 
 
 def accept_record(
-    stored: bytes, *, bundle: str, channel: str, policy: Policy, floor: Floor | None, keeps: bool = True
+    stored: bytes,
+    *,
+    bundle: str,
+    channel: str,
+    policy: Policy,
+    floor: Floor | None,
+    keeps: bool = True,
+    forked: bool = False,
 ) -> TrustedRecord:
     """The record in ``stored``, if rules 1 to 7 let it pass. Raises `Malformed` or `Untrusted`.
 
-    ``keeps``: whether the reader has a release that it can keep instead.
+    ``keeps``: whether the reader has a release that it can keep instead. ``forked``: whether it has seen another
+    history than the floor's since the floor.
     """
     record, keys = _read_record(stored, bundle, channel, policy)
     if record.unknown_critical:
@@ -154,7 +166,7 @@ def accept_record(
     names, key_ids = tuple(key.name for key in keys), tuple(key.public.key_id for key in keys)
     trusted = TrustedRecord(record, stored, names, key_ids, expired)
     if floor is not None:
-        _check_floor(trusted, floor)
+        _check_floor(trusted, floor, forked)
     return trusted
 
 
@@ -172,7 +184,7 @@ def _read_record(stored: bytes, bundle: str, channel: str, policy: Policy) -> tu
     record = Record.from_payload(envelope.payload, what)
     if (record.bundle, record.channel) != (bundle, channel):
         raise Untrusted(
-            f"{what}: it speaks of channel {record.channel!r} of bundle {record.bundle!r}, not of bundle {bundle!r}",
+            f"{what} of bundle {bundle!r}: it speaks of channel {record.channel!r} of bundle {record.bundle!r}",
             "the store holds a record under the wrong name; look at who wrote it",
             code="wrong_identity",
         )
@@ -201,8 +213,7 @@ def _check_signed(
         raise Untrusted(f"{what} has {len(envelope.signatures)} signatures, at most {MAX_SIGNATURES} are looked at")
     keys = keyring.counting(role, bundle, channel, policy.now)
     found = signers_of(envelope, [key.public for key in keys])
-    required = keyring.required(bundle, channel)
-    needed = required.promoters if role == PROMOTER else required.publishers
+    needed = keyring.required(bundle, channel).signatures(role)
     good = [key for key in keys if key.public.key_id in found]
     if len(good) < needed:
         signed = f" (signed: {', '.join(key.name for key in good)})" if good else ""
@@ -213,6 +224,19 @@ def _check_signed(
             code="bad_signature",
         )
     return good
+
+
+def still_vouch(key_ids: Collection[str], *, bundle: str, channel: str, policy: Policy) -> bool:
+    """Whether the keys that signed something once would be enough today, as publishers or as promoters (rule 3)."""
+    keyring = policy.keyring
+    if keyring is None:
+        return policy is Policy.UNSIGNED
+
+    def enough(role: str, channel: str | None) -> bool:
+        counting = {key.public.key_id for key in keyring.counting(role, bundle, channel, policy.now)}
+        return len(counting & set(key_ids)) >= keyring.required(bundle, channel).signatures(role)
+
+    return enough(PUBLISHER, None) or enough(PROMOTER, channel)
 
 
 def _check_epoch(record: Record, policy: Policy) -> None:
@@ -234,7 +258,7 @@ def _has_expired(record: Record, policy: Policy) -> bool:
     return moment(record.expires) <= max(moment(policy.now), moment(record.issued))
 
 
-def _check_floor(trusted: TrustedRecord, floor: Floor) -> None:
+def _check_floor(trusted: TrustedRecord, floor: Floor, forked: bool) -> None:
     record = trusted.record
     found, known = (record.epoch, record.generation), (floor.epoch, floor.generation)
     if found < known:
@@ -243,10 +267,11 @@ def _check_floor(trusted: TrustedRecord, floor: Floor) -> None:
             "was the store restored from a backup? The live release stays",
             code="went_back",
         )
-    if _forks(trusted, floor):
+    if _forks(trusted, floor) or (forked and _skips(trusted, floor)):
         raise Untrusted(
             f"channel {record.channel!r}: generation {found[1]} does not belong to the history that was seen here",
-            "two histories exist; the live release stays. Find out who writes to the store",
+            "two histories exist; the live release stays. Find out who writes to the store; "
+            f"`dagferry recover --channel {record.channel}` begins an epoch that all believe again",
             code="equivocation",
         )
 
@@ -258,6 +283,11 @@ def _forks(trusted: TrustedRecord, floor: Floor) -> bool:
         return trusted.floor.sha256 != floor.sha256
     follows = record.epoch == floor.epoch and record.generation == floor.generation + 1
     return follows and record.previous is not None and record.previous.sha256 != floor.sha256
+
+
+def _skips(trusted: TrustedRecord, floor: Floor) -> bool:
+    """Whether the record is of the floor's epoch and leaves out the generation after it, so that nobody sees a fork."""
+    return trusted.record.epoch == floor.epoch and trusted.record.generation > floor.generation + 1
 
 
 def accept_version(stored: bytes, *, bundle: str, version: str, pin: Pin | None = None) -> Version:

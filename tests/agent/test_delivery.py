@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from dagferry_schemas.record import Record
+
 ONE = {"dag_a.py": b"a = 1\n", "dag_b.py": b"b = 1\n", "team/helper.py": b"h = 1\n", "run.sh": b"#!/bin/sh\n"}
 TWO = {**ONE, "dag_a.py": b"a = 2\n"}
 EXECUTABLE = frozenset({"run.sh"})
@@ -249,6 +251,50 @@ def test_a_successor_of_another_history_raises_the_alarm(pod: Pod) -> None:
     with pytest.raises(Untrusted) as caught:
         pod.delivery.pull()
     assert caught.value.code == "equivocation"
+
+
+def forked(pod: Pod) -> tuple[Record, Record, bytes]:
+    """A pod at generation 1 that has seen another history: the true record, the other one's next, and its bytes."""
+    record = pod.shelf.ship("v1", ONE)
+    pod.delivery.pull()
+    other = record.succeed(head=b"another record of generation 1", nonce="n2")
+    pod.shelf.put(other)
+    with pytest.raises(Untrusted):
+        pod.delivery.pull()
+    return record, other, pod.shelf.seal(other)
+
+
+def test_another_history_is_not_believed_once_it_has_run_ahead(pod: Pod) -> None:
+    _, other, stored = forked(pod)
+    third = other.succeed(head=stored, nonce="n3")
+    fourth = third.succeed(head=pod.shelf.seal(third), nonce="n4")
+    for record in (third, fourth):
+        pod.shelf.put(record)
+        with pytest.raises(Untrusted) as caught:
+            pod.delivery.pull()
+        assert caught.value.code == "equivocation"
+        assert "recover" in caught.value.hint
+    assert (pod.delivery.status().last_error or {})["code"] == "equivocation"
+
+
+def test_the_history_that_was_seen_first_goes_on(pod: Pod) -> None:
+    record, _, _ = forked(pod)
+    pod.shelf.put(record)
+    assert not pod.delivery.pull().changed
+    second = record.succeed(head=pod.shelf.seal(record), nonce="n2", live=pod.shelf.publish("v2", TWO))
+    pod.shelf.put(second)
+    assert pod.delivery.pull().version == "v2"
+    third = second.succeed(head=pod.shelf.seal(second), nonce="n3")
+    fourth = third.succeed(head=pod.shelf.seal(third), nonce="n4")
+    pod.shelf.put(fourth)
+    assert pod.delivery.pull().generation == 4, "the alarm is over"
+
+
+def test_a_new_epoch_ends_the_alarm(pod: Pod) -> None:
+    _, other, stored = forked(pod)
+    third = other.succeed(head=stored, nonce="n3", live=pod.shelf.publish("v2", TWO))
+    pod.shelf.put(replace(third, epoch=2, action="recover"))
+    assert pod.delivery.pull().version == "v2"
 
 
 def test_two_histories_of_one_generation_raise_the_alarm(pod: Pod) -> None:

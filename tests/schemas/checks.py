@@ -6,7 +6,9 @@ The tests hand in dagferry; `test_planted` hands in the same with one mistake ea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
+from unittest.mock import ANY
 
 import pytest
 
@@ -18,7 +20,7 @@ from dagferry_schemas.names import digest_of
 from dagferry_schemas.pins import Content, FilesPin, TarballPin
 from dagferry_schemas.trust import Floor, Policy, TrustedRecord, VerifiedTarball, VerifiedTree
 
-from . import golden
+from . import golden, vector_documents
 
 DigestOf = Callable[[Sequence[tree.TreeFile]], str]
 HeaderOf = Callable[[tree.TreeFile], bytes]
@@ -26,6 +28,11 @@ Decode = Callable[[bytes], tree.Tree]
 FindProblems = Callable[[Iterable[str]], list[str]]
 AcceptFiles = Callable[[bytes, Content], VerifiedTree]
 AcceptTarball = Callable[[VerifiedTree, TarballPin, Sequence[bytes]], VerifiedTarball]
+
+NAMED = "sha256:" + "6" * 64
+"""The digest that `_successor` names."""
+OTHERS = ("sha256:" + "0" * 64, "sha256:" + "f" * 64)
+"""Digests of nothing: one sorts before every other, one behind."""
 
 
 class AcceptRecord(Protocol):
@@ -143,7 +150,15 @@ def check_rule_6_forward(accept: AcceptRecord) -> None:
     for name in ("newer_than_the_floor", "several_newer_than_the_floor", "same_generation_same_bytes"):
         assert accepted(accept, head, floor=floor_of(name)).floor == Floor(0, 7, digest_of(head))
     newer_epoch = golden.stored("largest_integer")
-    assert accepted(accept, newer_epoch, floor=Floor(1, 900, digest_of(head))).floor.generation == 7
+    for generation in (900, 6):  # a new epoch need not follow what the old one had
+        assert accepted(accept, newer_epoch, floor=Floor(1, generation, digest_of(head))).floor.generation == 7
+
+
+def _successor(epoch: int, generation: int) -> bytes:
+    """A stored record that follows the one of that generation whose digest is `NAMED`."""
+    previous = {"generation": generation, "sha256": NAMED}
+    changed = vector_documents.record(epoch=epoch, generation=generation + 1, previous=previous)
+    return vector_documents.one_line(vector_documents.envelope(vector_documents.one_line(changed)))
 
 
 def check_rule_6_went_back(accept: AcceptRecord) -> None:
@@ -156,7 +171,13 @@ def check_rule_6_equivocation(accept: AcceptRecord) -> None:
 
 
 def check_rule_6_fork(accept: AcceptRecord) -> None:
+    """The next generation of an epoch names what was accepted; whether that is an odd, an even or a large one."""
     refused(accept, golden.stored(), Untrusted, "equivocation", floor_of("follows_another_record"))
+    for epoch, generation in ((0, 6), (0, 7), (300, 999), (300, 1000)):
+        follower = _successor(epoch, generation)
+        assert accepted(accept, follower, floor=Floor(epoch, generation, NAMED)).record.generation == generation + 1
+        for other in OTHERS:
+            refused(accept, follower, Untrusted, "equivocation", Floor(epoch, generation, other))
 
 
 def check_rule_6_chain(accept: AcceptRecord) -> None:
@@ -196,6 +217,10 @@ def check_rule_7_pin(accept: AcceptFiles) -> None:
         with pytest.raises(Corrupt) as refusal:
             accept(other, content)
         assert refusal.value.code == code
+    for digest in OTHERS:
+        with pytest.raises(Corrupt) as refusal:
+            accept(files, replace(content, files=replace(content.files, sha256=digest)))
+        assert refusal.value.code == "wrong_digest"
 
 
 def check_rule_7_bomb(accept: AcceptFiles) -> None:
@@ -211,6 +236,9 @@ def check_rule_8_digest(accept: AcceptFiles) -> None:
     files = compress(tree.encode_files(other))
     with pytest.raises(Corrupt, match="it describes the tree"):
         accept(files, pinned(files, golden.tree_of("x_bit").digest, 1))
+    for digest in OTHERS:
+        with pytest.raises(Corrupt, match="it describes the tree"):
+            accept(files, pinned(files, digest, 1))
 
 
 def check_rule_8_count(accept: AcceptFiles) -> None:
@@ -242,6 +270,10 @@ def check_rule_9_pin(verified: VerifiedTree, accept: AcceptTarball) -> None:
         with pytest.raises(Corrupt) as refusal:
             accept(verified, content.tarball, [other])
         assert refusal.value.code == code
+    for digest in OTHERS:
+        with pytest.raises(Corrupt) as refusal:
+            accept(verified, replace(content.tarball, sha256=digest), [tarball])
+        assert refusal.value.code == "wrong_digest"
 
 
 def check_rule_9_plain_size(verified: VerifiedTree, accept: AcceptTarball) -> None:
@@ -258,7 +290,7 @@ def _flipped(content: bytes) -> bytes:
 
 
 def check_sealed(make: Callable[[object], object]) -> None:
-    """Nothing that a caller can get hold of makes a verified value."""
-    for seal in (None, True, object(), "seal"):
+    """Nothing that a caller can get hold of makes a verified value, nor what claims to equal everything."""
+    for seal in (None, True, object(), "seal", ANY):
         with pytest.raises(Malformed, match="only the trust rules"):
             make(seal)

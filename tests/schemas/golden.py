@@ -58,9 +58,13 @@ def plain_tar(one: tree.Tree, bodies: dict[str, bytes]) -> bytes:
 
 def packed(name: str = "folders_in_folders") -> tuple[bytes, bytes, Content]:
     """The stored file list, the stored tarball and the pins of a tree vector."""
-    one = tree_of(name)
+    return packed_tree(tree_of(name), bodies_of(name))
+
+
+def packed_tree(one: tree.Tree, bodies: dict[str, bytes]) -> tuple[bytes, bytes, Content]:
+    """The same of any tree."""
     files = compression.compress(tree.encode_files(one))
-    tarball = compression.compress(plain_tar(one, bodies_of(name)))
+    tarball = compression.compress(plain_tar(one, bodies))
     content = Content(
         one.digest,
         TarballPin(digest_of(tarball), len(tarball), plaintar.plain_size(one)),

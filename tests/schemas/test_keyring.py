@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import FrozenInstanceError
 from itertools import permutations
 from typing import Any
 
@@ -57,12 +58,14 @@ WRONG_FILES: dict[str, tuple[bytes, str]] = {
     "no roles": (OPS.entry(roles=...), "roles"),
     "empty roles": (OPS.entry(roles=[]), "roles: empty"),
     "a role of no such name": (OPS.entry(roles=["promoter", "admin"]), "'admin' is no role"),
+    "two roles of no such name": (OPS.entry(roles=["root", "promoter", "admin"]), "'admin' is no role"),
     "all roles by a star": (OPS.entry(roles=["*"]), "'*' is no role"),
     "roles as a text": (OPS.entry(roles="promoter"), "roles"),
     "no bundles": (OPS.entry(bundles=...), "bundles"),
     "empty bundles": (OPS.entry(bundles=[]), "bundles: empty"),
     "a bundle by a pattern": (OPS.entry(bundles=["etl-*"]), "bundles[0]"),
     "a number for a bundle": (OPS.entry(bundles=["etl", 7]), "bundles[1]"),
+    "a bundle of a long name": (OPS.entry(bundles=["b" * 4096]), f"bundles[0]: '{'b' * 80}' is neither"),
     "no channels": (OPS.entry(channels=...), "channels"),
     "empty channels": (OPS.entry(channels=[]), "channels: empty"),
     "a channel with a slash": (OPS.entry(channels=["prod/eu"]), "channels[0]"),
@@ -117,9 +120,13 @@ def test_reading_takes_nothing_out_of_what_it_is_given() -> None:
 # Rule 2: one key under two names.
 
 
-def test_one_key_under_two_names_is_refused() -> None:
-    with pytest.raises(Malformed, match="'again' and 'ci' are the same key"):
-        read_keyring({"ci.json": CI.entry(roles=["promoter"]), "again.json": CI.entry(roles=["publisher"])})
+@pytest.mark.parametrize("other", ["again", "ci-2", "zoe"])
+def test_one_key_under_two_names_is_refused(other: str) -> None:
+    """Whichever of the two is read first: ``ci-2.json`` sorts before ``ci.json``."""
+    with pytest.raises(Malformed, match="are the same key") as refused:
+        read_keyring({"ci.json": CI.entry(roles=["promoter"]), f"{other}.json": CI.entry(roles=["publisher"])})
+    assert "'ci'" in refused.value.message
+    assert f"'{other}'" in refused.value.message
 
 
 def test_one_key_written_in_two_ways_is_the_same_key() -> None:
@@ -190,10 +197,12 @@ def test_key_is_not_every_bundles_because_of_every_channel() -> None:
 @pytest.mark.parametrize(
     ("changes", "counts"),
     [
+        ({"not_before": "2026-11-22T11:59:59Z"}, True),
         ({"not_before": "2026-11-22T12:00:00Z"}, True),
         ({"not_before": "2026-11-22T12:00:00.0Z"}, True),
         ({"not_before": "2026-11-22T12:00:00.001Z"}, False),
         ({"not_before": "2026-11-22T12:00:01Z"}, False),
+        ({"not_after": "2026-11-22T11:59:59Z"}, False),
         ({"not_after": "2026-11-22T12:00:00Z"}, False),
         ({"not_after": "2026-11-22T12:00:00.000Z"}, False),
         ({"not_after": "2026-11-22T12:00:00.001Z"}, True),
@@ -213,6 +222,28 @@ def test_key_counts_from_its_first_moment_until_just_before_its_last(changes: di
 def test_one_of_each_is_required_where_nothing_is_said() -> None:
     found = keyring_of([CI]).required("etl", "prod")
     assert (found.publishers, found.promoters, found.epoch) == (1, 1, 0)
+
+
+def test_what_is_required_says_of_what() -> None:
+    ring = keyring_of([CI], {"promoters": 2})
+    for channel, named in (("prod", "prod"), (None, "*")):
+        found = ring.required("etl", channel)
+        assert (found.bundle, found.channel) == ("etl", named)
+
+
+def test_each_role_has_its_own_number_also_where_its_name_was_read_from_a_file() -> None:
+    found = keyring_of([CI], {"publishers": 3, "promoters": 2}).required("etl", "prod")
+    assert [found.signatures(role) for role in (PUBLISHER, PROMOTER)] == [3, 2]
+    assert [found.signatures(role) for role in json.loads('["publisher", "promoter"]')] == [3, 2]
+
+
+@pytest.mark.parametrize("role", ["publishers", "promoters"])
+def test_one_to_sixteen_signatures_can_be_required(role: str) -> None:
+    for number in (1, 16):
+        assert getattr(keyring_of([CI], {role: number}).required("etl", "prod"), role) == number
+    for number in (0, 17):
+        with pytest.raises(Malformed, match=f"{role}: {number} is not between 1 and 16"):
+            keyring_of([CI], {role: number})
 
 
 def test_requirement_holds_for_what_it_names() -> None:
@@ -263,6 +294,13 @@ def test_requirements_with_a_mistake_are_refused_and_the_field_is_named(document
     with pytest.raises(Malformed) as refused:
         read_keyring({"ci.json": CI.entry(), "requirements.json": json.dumps(document).encode()})
     assert says in refused.value.message
+
+
+def test_keyring_cannot_be_changed_after_it_was_read() -> None:
+    ring = keyring_of([CI], {"promoters": 2})
+    for value, name in ((ring, "requirements"), (ring.keys[0], "roles"), (ring.requirements[0], "promoters")):
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, name, ())
 
 
 def test_empty_requirements_are_read_as_nothing_said() -> None:

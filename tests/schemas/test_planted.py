@@ -58,8 +58,9 @@ class Rules:
         if self.format:
             check_format(Fields(document, "record"), 1)
         record = replace(Record.from_payload(_as_format_1(document)), critical=tuple(document.get("critical", ())))
-        self._check(TrustedRecord(record, stored), bundle, channel, floor)
-        return TrustedRecord(record, stored)
+        trusted = TrustedRecord(record, stored, (), (), expired=False)
+        self._check(trusted, bundle, channel, floor)
+        return trusted
 
     def _check(self, trusted: TrustedRecord, bundle: str, channel: str, floor: Floor | None) -> None:
         record = trusted.record

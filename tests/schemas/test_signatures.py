@@ -96,6 +96,15 @@ def test_key_of_another_kind_is_refused_and_never_shown(kind: str) -> None:
     assert not secret or secret[:24] not in refused.value.message
 
 
+def test_refusal_of_a_key_shows_120_characters_of_what_its_parser_says() -> None:
+    """A parser may repeat what it was given: here the number of a kind that is 60 numbers long."""
+    kind = b"\x06\x3d\x2a" + b"\x03" * 60
+    inner = b"\x30" + bytes([len(kind)]) + kind + b"\x03\x02\x00\x00"
+    pem = base64.encodebytes(b"\x30" + bytes([len(inner)]) + inner).decode()
+    with pytest.raises(Malformed, match=r"^not a public key in PEM form: .{120}$"):
+        PublicKey(f"-----BEGIN PUBLIC KEY-----\n{pem}-----END PUBLIC KEY-----\n")
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.one_of(st.text(max_size=200), st.text(max_size=80).map(lambda text: f"-----BEGIN PUBLIC KEY-----\n{text}")))
 def test_any_text_is_no_key_and_never_crashes(text: str) -> None:

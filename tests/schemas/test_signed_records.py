@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -43,6 +43,13 @@ def test_nobody_signed_so_it_does_not_expire() -> None:
     for stored in (record(expires="2020-01-01T00:00:00Z"), record(THIEF, expires="2020-01-01T00:00:00Z")):
         found = trust.accept_record(stored, bundle="analytics", channel="prod", policy=Policy.UNSIGNED, floor=None)
         assert (found.expired, found.signers) == (False, ())
+
+
+def test_reader_that_does_not_say_otherwise_has_a_release_to_keep() -> None:
+    old, policy = record(CI, expires="2026-11-21T00:00:00Z"), Policy.require(ring(), NOW)
+    with pytest.raises(Untrusted) as caught:
+        trust.accept_record(old, bundle="analytics", channel="prod", policy=policy, floor=None)
+    assert caught.value.code == "expired"
 
 
 def test_policy_that_demands_nothing_cannot_be_made_by_accident() -> None:
@@ -99,6 +106,39 @@ def test_record_is_believed_exactly_if_enough_keys_of_the_keyring_signed(
         assert set(signed_checks.taken(trust.accept_record, stored, held).signers) == good
     else:
         signed_checks.refused(trust.accept_record, stored, held, "bad_signature" if signing else "unsigned")
+
+
+@pytest.mark.parametrize(
+    ("signed", "rules", "keys", "enough"),
+    [
+        ((CI,), (), {}, True),
+        ((), (), {}, False),
+        ((THIEF,), (), {}, False),
+        ((CI, THIEF), ({"promoters": 2, "publishers": 2},), {}, False),
+        ((CI, OPS), (), {}, True),
+        ((CI, OPS), ({"promoters": 2, "publishers": 2},), {}, True),
+        ((CI,), ({"promoters": 2},), {"roles": ["promoter"]}, False),
+        ((CI,), ({"promoters": 2},), {"roles": ["publisher"]}, True),
+        ((CI,), ({"publishers": 2},), {"roles": ["promoter"]}, True),
+        ((CI,), ({"publishers": 2},), {"roles": ["publisher"]}, False),
+        ((CI,), (), {"roles": ["promoter"], "channels": ["staging"]}, False),
+        ((CI,), (), {"roles": ["publisher"], "channels": ["staging"]}, True),
+        ((CI,), (), {"bundles": ["finance"]}, False),
+        ((CI,), (), {"not_after": NOW}, False),
+    ],
+)
+def test_what_was_accepted_once_is_vouched_for_by_the_keys_of_then_if_they_are_enough_today(
+    signed: tuple[Holder, ...], rules: tuple[dict[str, Any], ...], keys: dict[str, Any], enough: bool
+) -> None:
+    policy = Policy.require(keyring_of([CI, OPS], *rules, **keys), NOW)
+    ids = [one.public.key_id for one in signed]
+    assert trust.still_vouch(ids, bundle="analytics", channel="prod", policy=policy) is enough
+
+
+def test_keys_are_not_asked_for_only_by_the_policy_that_says_so() -> None:
+    assert trust.still_vouch((), bundle="analytics", channel="prod", policy=Policy.UNSIGNED)
+    for policy in (Policy(None, NOW), Policy(None, ""), replace(Policy.UNSIGNED)):
+        assert not trust.still_vouch((), bundle="analytics", channel="prod", policy=policy)
 
 
 _SIGNED = record(CI)

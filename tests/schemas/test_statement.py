@@ -145,6 +145,13 @@ def test_statement_does_not_vouch_for_another_document_of_the_same_name() -> Non
     assert refusal(stored, pin=Pin(digest_of(DOCUMENT + b"\n"), PIN.size + 1)).code == "wrong_identity"
 
 
+@pytest.mark.parametrize("kind", ["application/json", STATEMENT_TYPE + "+x", STATEMENT_TYPE.upper(), "x" * 4096])
+def test_statement_of_another_payload_type_is_refused_although_it_is_signed(kind: str) -> None:
+    error = refusal(signed_envelope(payload(), kind, CI))
+    assert (type(error), error.code) == (Untrusted, "untrusted")
+    assert f"payload type '{kind[:80]}' instead" in error.message
+
+
 def test_record_is_no_statement_and_a_statement_no_record() -> None:
     as_record = refusal(signed_envelope(payload(), RECORD_TYPE, CI))
     assert (as_record.code, "payload type" in as_record.message) == ("untrusted", True)

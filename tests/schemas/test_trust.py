@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import replace
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -15,10 +18,10 @@ from dagferry_schemas.names import digest_of
 from dagferry_schemas.pins import Pin, TarballPin
 from dagferry_schemas.trust import Floor, Policy, TarballCheck, VerifiedTarball, VerifiedTree
 
-from . import checks, golden, vector_documents
+from . import checks, golden, signed_checks, vector_documents
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 def verified_tree() -> VerifiedTree:
@@ -71,6 +74,12 @@ def test_rule_2_refuses_every_other_payload_type() -> None:
     checks.check_rule_2_payload_type(trust.accept_record)
 
 
+def test_rule_2_shows_the_first_80_characters_of_another_payload_type() -> None:
+    stored = vector_documents.one_line(vector_documents.envelope(golden.payload(), "x" * 4096))
+    error = checks.refused(trust.accept_record, stored, Untrusted, "untrusted")
+    assert f"payload type '{'x' * 80}' instead" in error.message
+
+
 def test_rule_3_passes_an_unsigned_record_only_by_a_policy_that_says_so() -> None:
     for function in (trust.accept_record, trust.read_record):
         policy = inspect.signature(function).parameters["policy"]
@@ -93,6 +102,16 @@ def test_rule_3_refuses_whatever_is_not_a_policy(policy: object) -> None:
         trust.accept_record(
             golden.stored(), bundle="analytics", channel="prod", policy=cast("Policy", policy), floor=None
         )
+
+
+def test_unsigned_records_are_read_where_no_cryptography_is_installed() -> None:
+    script = (
+        f"import sys; sys.path[:0] = {sys.path!r}\n"
+        "sys.modules.update(dict.fromkeys(('cryptography', 'securesystemslib')))\n"
+        "from dagferry_schemas.trust import Policy, accept_record\n"
+        f"accept_record({golden.stored()!r}, bundle='analytics', channel='prod', policy=Policy.UNSIGNED, floor=None)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_rule_4_passes_the_bundle_and_channel_that_were_asked_for() -> None:
@@ -121,8 +140,55 @@ def test_rule_6_refuses_what_goes_back() -> None:
     checks.check_rule_6_went_back(trust.accept_record)
 
 
+def test_rule_6_says_from_where_to_where_a_channel_went_back() -> None:
+    stored = signed_checks.record(epoch=3)
+    error = checks.refused(trust.accept_record, stored, Untrusted, "went_back", Floor(3, 12, digest_of(b"")))
+    assert error.message == "channel 'prod' went back from generation 12 to 7 (epoch 3)"
+
+
 def test_rule_6_refuses_another_record_of_the_same_generation() -> None:
     checks.check_rule_6_equivocation(trust.accept_record)
+
+
+def test_rule_6_refuses_a_record_that_follows_another_one_than_the_last() -> None:
+    checks.check_rule_6_fork(trust.accept_record)
+
+
+def test_rule_6_says_which_generation_does_not_belong_to_the_history() -> None:
+    stored = signed_checks.record(epoch=3)
+    for floor in (Floor(3, 7, digest_of(b"")), Floor(3, 6, digest_of(b""))):
+        error = checks.refused(trust.accept_record, stored, Untrusted, "equivocation", floor)
+        assert error.message.startswith("channel 'prod': generation 7 does not belong")
+
+
+@pytest.mark.parametrize(
+    ("floor", "believed"),
+    [
+        (Floor(3, 7, digest_of(signed_checks.record(epoch=3))), True),
+        (Floor(3, 6, "sha256:" + 64 * "6"), True),
+        (Floor(3, 5, "sha256:" + 64 * "5"), False),
+        (Floor(3, 4, "sha256:" + 64 * "4"), False),
+        (Floor(2, 5, "sha256:" + 64 * "5"), True),
+    ],
+)
+def test_rule_6_believes_only_what_follows_the_floor_once_another_history_was_seen(
+    floor: Floor, believed: bool
+) -> None:
+    accept = partial(
+        trust.accept_record,
+        signed_checks.record(epoch=3),  # generation 7, which follows one whose digest is all sixes
+        bundle="analytics",
+        channel="prod",
+        policy=Policy.UNSIGNED,
+        floor=floor,
+    )
+    assert accept().record.generation == 7
+    if believed:
+        assert accept(forked=True).record.generation == 7
+    else:
+        with pytest.raises(Untrusted) as caught:
+            accept(forked=True)
+        assert (caught.value.code, "dagferry recover --channel prod" in caught.value.hint) == ("equivocation", True)
 
 
 def test_rule_6_refuses_a_generation_that_does_not_follow_its_previous() -> None:
@@ -189,6 +255,9 @@ def test_rule_9_refuses_too_many_bytes_as_soon_as_they_come() -> None:
     with pytest.raises(Corrupt) as refused:
         check.update(b"\0")
     assert refused.value.code == "wrong_size"
+    with pytest.raises(Corrupt) as refused:
+        check.finish()
+    assert refused.value.code == "wrong_size", "a caller that went on after the refusal got what it had refused"
 
 
 def test_verified_values_cannot_be_made_elsewhere() -> None:
@@ -203,6 +272,47 @@ def test_verified_values_cannot_be_made_from_others() -> None:
     assert not hasattr(made, "seal")
     with pytest.raises((TypeError, ValueError), match="seal"):
         replace(made, tree=golden.tree_of("x_bit"))  # type: ignore[call-arg]
+
+
+def test_nothing_that_was_believed_can_be_changed_afterwards() -> None:
+    _, tarball, content = golden.packed()
+    verified, trusted = verified_tree(), accept("plain")
+    for value, name, other in (
+        (verified, "tree", golden.tree_of("x_bit")),
+        (accept_tarball(verified, content.tarball, [tarball]), "pin", TarballPin("sha256:" + "0" * 64, 0, 0)),
+        (trusted, "stored", golden.stored("first")),
+        (trusted.floor, "generation", 1),
+        (Policy.UNSIGNED, "keyring", None),
+    ):
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, name, other)
+
+
+def test_tree_of_hundreds_of_files_passes_as_one_of_few_does() -> None:
+    bodies = {f"dags/{number:03}.py": f"NUMBER = {number}\n".encode() for number in range(300)}
+    made = tree.make_tree(golden.tree_file(path, body) for path, body in bodies.items())
+    files, tarball, content = golden.packed_tree(made, bodies)
+    verified = trust.accept_files(files, content)
+    assert (verified.tree, verified.stored) == (made, files)
+    assert accept_tarball(verified, content.tarball, [tarball]).pin == content.tarball
+
+
+@pytest.mark.parametrize(
+    "function",
+    [trust.accept_record, trust.read_record, trust.accept_version, trust.accept_statement, trust.still_vouch],
+)
+def test_names_are_given_by_name_so_that_two_cannot_be_mixed_up(function: Callable[..., object]) -> None:
+    asked = inspect.signature(function).parameters
+    kinds = {asked[name].kind for name in ("bundle", "channel", "version", "policy") if name in asked}
+    assert kinds == {inspect.Parameter.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize(
+    ("bundle", "version"), [("analytics", "v1.4.1"), ("analytics", "v1.3.0"), ("zoo", "v1.4.0"), ("a", "v1.4.0")]
+)
+def test_version_of_another_name_is_refused(bundle: str, version: str) -> None:
+    with pytest.raises(Untrusted, match=r"speaks of 'v1\.4\.0' of bundle 'analytics'"):
+        trust.accept_version(golden.raw("accepted_versions/plain.json"), bundle=bundle, version=version)
 
 
 def test_version_passes_with_its_pin_and_is_refused_with_another() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from dagferry_schemas.errors import DagferryError
 from tests.agent.test_delivery import TWO
+from tests.schemas.holders import requirements
 
 from .attacks import ATTACKS, ELSEWHERE, HARMLESS, PULL_VERSION
 from .page import PAGE, TOP, rendered
@@ -108,6 +109,17 @@ def test_release_whose_key_was_taken_away_is_not_activated_by_hand(tmp_path: Pat
     assert caught.value.code == "unsigned"
     assert scene.disk() == before
     assert scene.pod.delivery.activate("v2").version == "v2"
+
+
+def test_release_that_one_of_two_needed_keys_still_vouches_for_is_not_activated_by_hand(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.put(scene.following(), OPS)
+    scene.pod.delivery.pull()
+    (scene.keyring / "requirements.json").write_bytes(requirements({"promoters": 2, "publishers": 2}))
+    with pytest.raises(DagferryError) as caught:
+        scene.pod.delivery.activate("v1")
+    assert caught.value.code == "unsigned"
+    assert scene.pod.live() == TWO
 
 
 def test_keyring_is_read_anew_at_every_pull(tmp_path: Path) -> None:
