@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Final
 
 from dagferry_schemas import compression
 from dagferry_schemas.errors import Corrupt, DagferryError, MachineFault
-from dagferry_schemas.names import hex_of, short_tree
-from dagferry_schemas.tree import MAX_FILES, MAX_LINE, Tree, read_files
+from dagferry_schemas.names import SHORT_TREE, hex_of, short_tree
+from dagferry_schemas.tree import MAX_LIST, Tree, read_files
 from dagferry_storage import disk
 
 from . import locking
@@ -83,7 +83,7 @@ class Root:
             names = set(self.names())
             left = [*self.staging.iterdir(), *(path for path in self.path.iterdir() if _is_temporary(path.name))]
             for folder in (self._lists, self._locks):
-                left += [path for path in folder.iterdir() if path.name[:_SHORT] not in names]
+                left += [path for path in folder.iterdir() if path.name[:SHORT_TREE] not in names]
             for path in left:
                 try:
                     erase(path)
@@ -144,13 +144,14 @@ class Root:
         """The release ``short`` with what it must be, or None if either is not there or not readable."""
         folder = self.releases / short
         try:
-            listed = list(self._lists.glob(f"{short}*.zst"))
-            if len(listed) != 1 or not folder.is_dir():
-                return None
-            tree = read_files(lambda: listed[0].open("rb"), str(listed[0]), limit=MAX_FILES * MAX_LINE)
+            match list(self._lists.glob(f"{short}*.zst")):
+                case [listed] if folder.is_dir():
+                    tree = read_files(lambda: listed.open("rb"), str(listed), limit=MAX_LIST)
+                case _:
+                    return None
         except (OSError, DagferryError):
             return None
-        if hex_of(tree.digest) != listed[0].stem:
+        if hex_of(tree.digest) != listed.stem:
             return None
         return Release(folder, tree, self._marks(tree))
 
@@ -195,8 +196,8 @@ class Root:
         try:
             aside = self._put_aside(self.releases / short)
             for path in self._lists.glob(f"{short}*"):
-                path.unlink(missing_ok=True)
-            self.lock_of(short).unlink(missing_ok=True)
+                path.unlink()
+            self.lock_of(short).unlink()
         finally:
             os.close(lock)
         erase(aside)
@@ -213,9 +214,6 @@ class Root:
         folder.mkdir(mode=0o755)
         folder.chmod(0o755)  # whatever the umask is
         return folder
-
-
-_SHORT: Final = len(short_tree("sha256:" + 64 * "0"))
 
 
 def _is_temporary(name: str) -> bool:

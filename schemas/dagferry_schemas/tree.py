@@ -43,6 +43,8 @@ MOST_PROBLEMS: Final = 10
 """A reader of a file list gives up after so many bad paths: an error is for people, and goes into logs and replies."""
 MAX_LINE: Final = 4 + 1 + 10 + 1 + 64 + 1 + paths.MAX_PATH_BYTES + 1
 """Bytes of the longest line of a file list."""
+MAX_LIST: Final = MAX_FILES * MAX_LINE
+"""Bytes of a file list at the most, decompressed."""
 
 _LINE = re.compile(r"(0644|0755) (0|[1-9][0-9]{0,9}) ([0-9a-f]{64}) ([^\n]+)")
 

@@ -503,6 +503,7 @@ def test_a_live_release_whose_list_was_lost_is_verified_again(pod: Pod) -> None:
     assert not pod.restart().ready()
     reply = pod.delivery.pull()
     assert (reply.changed, reply.files_written, reply.requests) == (False, 0, 2)
+    assert pod.delivery.ready()
     assert pod.restart().ready()
 
 

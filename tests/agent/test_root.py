@@ -172,14 +172,21 @@ def test_what_is_no_release_cannot_be_removed_and_is_said(
     assert not release.folder.exists()
 
 
-@pytest.mark.parametrize("spoil", ["no list", "another list", "two lists", "no folder"])
+@pytest.mark.parametrize(
+    "spoil", ["no list", "bad list", "unreadable list", "low name", "high name", "two lists", "no folder"]
+)
 def test_a_release_that_cannot_be_told_is_not_found(spoil: str, pod: Pod, release: Release) -> None:
     short = release.folder.name
     (listed,) = (pod.root / "lists").glob("*.zst")
     if spoil == "no list":
         listed.unlink()
-    elif spoil == "another list":
+    elif spoil == "bad list":
         listed.write_bytes(b"spoiled")
+    elif spoil == "unreadable list":
+        listed.unlink()
+        listed.mkdir()
+    elif spoil.endswith("name"):  # of another tree, whose folder has the same name
+        listed.rename(listed.with_name(short + 48 * ("0" if spoil == "low name" else "f") + ".zst"))
     elif spoil == "two lists":
         listed.with_name(short + "0" * 48 + ".zst").write_bytes(listed.read_bytes())
     else:
@@ -200,11 +207,17 @@ def test_a_release_without_good_marks_is_found_and_nothing_is_linked_to_it(
     assert (reply.files_linked, reply.files_written) == (0, len(TWO))
 
 
+def test_the_marks_of_many_files_are_known_again(pod: Pod) -> None:
+    many = {f"dag_{number:03}.py": b"%d\n" % number for number in range(100)}
+    pod.shelf.ship("v1", many)
+    pod.delivery.pull()
+    pod.shelf.ship("v2", {**many, "dag_000.py": b"changed\n"})
+    assert pod.restart().pull().files_linked == 99
+
+
 def test_a_folder_on_another_file_system_is_refused(tmp_path: Path) -> None:
-    if not os.path.ismount("/dev/shm"):
-        pytest.skip("no second file system here")
     (tmp_path / "root").mkdir()
-    (tmp_path / "root/staging").symlink_to("/dev/shm")
+    (tmp_path / "root/staging").symlink_to("/proc")
     with pytest.raises(MachineFault, match="different file systems"):
         Root(tmp_path / "root").prepare()
 

@@ -35,13 +35,21 @@ ALIKE: Final = {"PYTHONHASHSEED": "0", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 TIMEOUT: Final = 120.0
 """Seconds for the tests with one change; longer than that counts as noticed: a loop that never ends is no success."""
 
+MEMORY: Final = "/dev/shm"
+"""Where flushes take no time, so that a busy disk does not let tests time out."""
+
 
 @dataclass(frozen=True)
 class Target:
-    """Modules in which changes are made, and the tests that have to notice them."""
+    """Modules in which changes are made, and the tests that have to notice them.
+
+    ``excluded``: changes that are not made, as patterns of cosmic-ray's names of them. ``timeout`` in seconds.
+    """
 
     modules: tuple[str, ...]
     tests: tuple[str, ...]
+    excluded: tuple[str, ...] = ()
+    timeout: float = TIMEOUT
 
 
 TARGETS: Final = {
@@ -54,7 +62,15 @@ TARGETS: Final = {
     ),
     "activation": Target(
         ("agent/dagferry_agent/activation.py", "agent/dagferry_agent/root.py"),
-        ("tests/agent/test_delivery.py", "tests/agent/test_root.py", "tests/agent/test_by_hand.py"),
+        (
+            "tests/agent/test_root.py",
+            "tests/agent/test_activation.py",
+            "tests/agent/test_by_hand.py",
+            "tests/agent/test_delivery.py",
+            "--deselect=tests/agent/test_delivery.py::test_readers_never_miss_the_folder",  # long, and up to chance
+        ),
+        excluded=("core/ReplaceBinaryOperator_Div_(?!Mul).*",),  # all slashes join paths: one other operator is enough
+        timeout=40,
     ),
 }
 
@@ -78,13 +94,13 @@ def configuration(target: Target) -> str:
         [
             "[cosmic-ray]",
             f"module-path = {json.dumps(list(target.modules))}",
-            f"timeout = {TIMEOUT}",
+            f"timeout = {target.timeout}",
             "excluded-modules = []",
             f"test-command = {json.dumps(shlex.join(command))}",
             "[cosmic-ray.distributor]",
             'name = "local"',
             "[cosmic-ray.filters.operators-filter]",
-            'exclude-operators = ["core/ReplaceBinaryOperator_BitOr_.*"]',
+            f"exclude-operators = {json.dumps(['core/ReplaceBinaryOperator_BitOr_.*', *target.excluded])}",
             "",
         ]
     )
@@ -94,7 +110,7 @@ def survivors(target: Target, folder: Path) -> tuple[int, list[Mutant]]:
     """How many changes were tried, and those that survived. ``folder`` is a copy of the sources."""
     (folder / "mutation.toml").write_text(configuration(target))
     roots = os.pathsep.join(str(folder / one) for one in (*COMPONENTS, ""))
-    environment = {**os.environ, "PYTHONPATH": roots, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": roots, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(folder.parent)}
     tools = Path(sys.executable).parent
     environment |= ALIKE
 
@@ -137,7 +153,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", choices=TARGETS)
     name = parser.parse_args().target
-    with tempfile.TemporaryDirectory(prefix="dagferry-mutation-") as scratch:
+    memory = MEMORY if os.access(MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="dagferry-mutation-", dir=memory) as scratch:
         folder = Path(scratch) / "checkout"
         shutil.copytree(CHECKOUT, folder, ignore=shutil.ignore_patterns("__pycache__", ".git", ".venv*"))
         tried, found = survivors(TARGETS[name], folder)
