@@ -83,6 +83,7 @@ SETTINGS = stack(
     option("--tokens-file", type=click.Path(path_type=Path), help="Who may ask: a JSON array of entries."),
     option(
         "--keyring",
+        cls=Naming,
         type=click.Path(path_type=Path),
         help="A folder of public keys: nothing is delivered that they did not sign.",
     ),

@@ -41,6 +41,21 @@ def _is_base(url: str) -> bool:
     return bool(right) and not parts.path and not parts.query
 
 
+def check_ca_file(path: Path | None) -> Path | None:
+    """``path``, if certificates can be read from it. Raises `Usage`."""
+    if path is None:
+        return None
+    from ssl import SSLError, create_default_context
+
+    try:
+        create_default_context(cafile=path)
+    except (OSError, SSLError) as error:
+        raise Usage(
+            f"the CA file {path} cannot be used: {error.strerror or error}", "give --ca-file a file of PEM certificates"
+        ) from None
+    return path
+
+
 def read_token(path: Path | None) -> str | None:
     """The token in a file, without the line end. Raises `Usage`."""
     if path is None:

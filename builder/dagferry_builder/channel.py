@@ -6,15 +6,17 @@ their own eyes (rollback, ``--allow-older``, hold, resume) is never repeated ove
 
 from __future__ import annotations
 
+import logging
 import random
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
-from dagferry_schemas.errors import Conflict, Held, Unknown, Usage
+from dagferry_schemas.errors import Conflict, Corrupt, Held, Unknown, Usage
 from dagferry_schemas.record import Hold, Record
+from dagferry_schemas.trust import Policy
 from dagferry_storage import fetch, published
 from dagferry_storage.store import Absent
 
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
     from .head import Head
     from .signing import Signing
 
+log = logging.getLogger(__name__)
 EPOCH: Final = 1
+LOST_HEAD: Final = "recovered without its newest record: what came after may be lost"
 ATTEMPTS: Final = 20
 """How often a promotion looks again after it lost a race."""
 
@@ -107,6 +111,7 @@ class Channel:
         """The newest record. Raises `Unknown` if the channel has none."""
         head = self.head()
         if head is None:
+            self._check_first()
             known = ", ".join(catalog.channel_names(self._store, self._bundle)) or "none yet"
             raise Unknown(
                 f"bundle {self._bundle!r} has no channel {self.name!r} in {self._store.url}",
@@ -114,6 +119,20 @@ class Channel:
                 code="unknown_channel",
             )
         return head
+
+    def _check_first(self) -> None:
+        """Refuse to begin a channel that has a log: its head is lost. Raises `Corrupt`."""
+        try:
+            last = history.last_logged(self._store, self._bundle, self.name)
+        except Absent:  # as `head` has it
+            return
+        if last:
+            raise Corrupt(
+                f"channel {self.name!r} of bundle {self._bundle!r} has no head in {self._store.url}, but a log up to "
+                f"generation {last}; nothing was changed",
+                f"somebody removed the head: dagferry recover --channel {self.name}",
+                code="lost_head",
+            )
 
     def unchanged(self) -> Change:
         """The channel as it is, as a command leaves it that has nothing to do. Raises as `existing_head`."""
@@ -136,7 +155,9 @@ class Channel:
             head = self.head()
             if head is not None and head.record.live.version == chosen.version.version:
                 return _nothing_done(head)
-            if head is not None:
+            if head is None:
+                self._check_first()
+            else:
                 self._check_promotion(head, chosen, allow_older, repository)
             try:
                 return self._advance(head, "promote", reason, live=chosen.live)
@@ -227,25 +248,39 @@ class Channel:
     def recover(self, reason: str = "", *, epoch: int | None = None) -> Change:
         """Begin a new epoch, after the store came back from a backup: agents follow it wherever they were.
 
-        It goes on from the newest record that the store has, be it the head or in the log. Raises `Unknown` if there is
-        none, `Usage` for an epoch that is not higher than before.
+        It goes on from the newest record that the store has, be it the head or in the log; where that is not the head,
+        the true newest one may be lost, and the channel is held. Raises `Unknown` if there is none, and `Usage` for an
+        epoch that is not higher than before.
         """
-        head = self.head()
-        newest = history.newest(
-            self._store, self._bundle, self.name, head.trusted if head else None, self._signing.policy
-        )
+        policy = _of_any_epoch(self._signing.policy)
+        head = self._heads.read(policy)
+        newest = history.newest(self._store, self._bundle, self.name, head.trusted if head else None, policy)
         if newest is None:
             self.existing_head()  # says so
             raise AssertionError("unreachable")
         before, stored = newest
-        wanted = before.epoch + 1 if epoch is None else epoch
+        wanted = max(before.epoch + 1, self._lowest_epoch()) if epoch is None else epoch
         if wanted <= before.epoch:
             raise Usage(f"epoch {wanted} is not above {before.epoch}, which the channel has", "leave --epoch out")
-        record = self._next_after(before, stored, "recover", reason, {"epoch": wanted})
+        lost = head is None or stored != head.trusted.stored
+        held = self._hold_fields(LOST_HEAD, lost and before.hold is None)
+        record = self._next_after(before, stored, "recover", reason, {"epoch": wanted, **held})
+        if lost:
+            log.warning(
+                "channel %r goes on from generation %d, %s: a newer record, perhaps of a rollback, may be lost. It is "
+                "held; see what agents serve (dagferry status --agents), then dagferry resume, or rollback --to",
+                self.name,
+                before.generation,
+                before.live.version,
+            )
         if not self._dry_run:
-            self._heads.succeed(head, record)
+            self._heads.succeed(head, record, went_back=lost)
         previous = head.record.live.version if head else None
         return Change(record, previous, changed=record.live.version != previous)
+
+    def _lowest_epoch(self) -> int:
+        keyring = self._signing.policy.keyring
+        return 0 if keyring is None else keyring.required(self._bundle, self.name).epoch
 
     def _advance(self, head: Head | None, action: str, reason: str, **changes: Any) -> Change:  # noqa: ANN401
         record = self._next(head, action, reason, changes)
@@ -261,6 +296,8 @@ class Channel:
         return Record(bundle=self._bundle, channel=self.name, epoch=EPOCH, generation=1, previous=None, **common)
 
     def _next_after(self, before: Record, stored: bytes, action: str, reason: str, changes: dict[str, Any]) -> Record:
+        if before.expires is not None and self._expires_days is None:
+            log.warning("the record before expires at %s, this one never: --expires-days is not given", before.expires)
         return before.succeed(head=stored, **(self._common(action, reason) | changes))
 
     def _common(self, action: str, reason: str) -> dict[str, Any]:
@@ -273,6 +310,14 @@ class Channel:
             "reason": reason,
             "expires": None if self._expires_days is None else _days_after(issued, self._expires_days),
         }
+
+
+def _of_any_epoch(policy: Policy) -> Policy:
+    """The policy for raising the epoch: it demands the same signatures, of whatever epoch."""
+    if policy.keyring is None:
+        return policy
+    requirements = tuple(replace(one, epoch=0) for one in policy.keyring.requirements)
+    return Policy.require(replace(policy.keyring, requirements=requirements), policy.now)
 
 
 def _days_after(time: str, days: float) -> str:

@@ -7,6 +7,7 @@
    signed, one without a signature is refused: it would stop every agent that has a keyring.
 4. After a refused, failed or unanswered write the writer reads again before it decides: its own nonce in the head, or
    in the log at its generation, means that it had won.
+5. A head whose successor is in the log was put back by somebody: only `recover` goes on from there.
 """
 
 from __future__ import annotations
@@ -63,14 +64,17 @@ class Heads:
         self._channel = channel
         self._key = layout.head(bundle, channel)
 
-    def read(self) -> Head | None:
-        """The newest record, or None. Raises `Malformed`, `Untrusted`."""
+    def read(self, policy: trust.Policy | None = None) -> Head | None:
+        """The newest record as ``policy`` believes it (else: as all commands do), or None.
+
+        Raises `Malformed`, `Untrusted`.
+        """
         try:
             stored = self._store.read(self._key, limit=layout.MAX_DOCUMENT)
         except Missing:
             return None
         adopted = self._signing.adopts and not _is_signed(stored.body)
-        policy = trust.Policy.UNSIGNED if adopted else self._signing.policy
+        policy = trust.Policy.UNSIGNED if adopted else policy or self._signing.policy
         return Head(self._accept(stored.body, policy), stored.token)
 
     def _accept(self, stored: bytes, policy: trust.Policy) -> trust.TrustedRecord:
@@ -84,8 +88,11 @@ class Heads:
             keeps=False,
         )
 
-    def succeed(self, head: Head | None, record: Record) -> None:
-        """Put ``record`` in the place of ``head``. Raises `Lost`, `Corrupt`, or why it is not known whether it was."""
+    def succeed(self, head: Head | None, record: Record, *, went_back: bool = False) -> None:
+        """Put ``record`` in the place of ``head``. Raises `Lost`, `Corrupt`, or why it is not known whether it was.
+
+        ``went_back``: the head is known to be older than the log.
+        """
         if head is not None and head.is_signed and not self._signing.signs:
             raise Usage(
                 f"channel {self._channel!r} is signed, and no key is at hand: agents would refuse this record",
@@ -99,6 +106,8 @@ class Heads:
                 self._store.create(self._key, stored)
             else:
                 self._keep(head)
+                if not went_back:
+                    self._check_newest(head)
                 self._store.replace(self._key, stored, head.token)
         except (Exists, Superseded):
             self._settle(record, None)
@@ -117,6 +126,22 @@ class Heads:
                 self._check_kept(key, head)
             except Missing:
                 raise error from None
+
+    def _check_newest(self, head: Head) -> None:
+        """Refuse to go on from a head that has been replaced before: an older one was put back. Raises `Corrupt`."""
+        key = layout.log(self._bundle, self._channel, head.record.generation + 1)
+        try:
+            self._store.read(key, limit=layout.MAX_DOCUMENT)
+        except Missing:
+            return
+        now = self.read()
+        if now is not None and now.token == head.token:  # else another change came first, as the write will find
+            raise Corrupt(
+                f"channel {self._channel!r}: {key} in {self._store.url} is newer than the head, generation "
+                f"{head.record.generation}; nothing was changed",
+                f"the head was put back, by a backup or by somebody: dagferry recover --channel {self._channel}",
+                code="went_back",
+            )
 
     def _check_kept(self, key: str, head: Head) -> None:
         if self._store.read(key, limit=layout.MAX_DOCUMENT).body != head.trusted.stored:

@@ -6,7 +6,7 @@ refresh do not touch it. The stack is not stored: it is what the log says.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dagferry_schemas import layout, trust
 from dagferry_schemas.errors import Corrupt
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from dagferry_schemas.record import Live, Record
     from dagferry_storage.store import Store
 
+WINDOW: Final = 256
+"""Records of a log that are asked for before the first of them has to be there."""
+
 
 def read(
     store: Store, bundle: str, channel: str, head: trust.TrustedRecord, *, most: int | None = None
@@ -29,9 +32,7 @@ def read(
     Raises `Corrupt` where a record is gone or is not the one that its successor names.
     """
     first = 1 if most is None else max(1, head.record.generation - most + 1)
-    generations = range(first, head.record.generation)
-    stored = side_by_side(lambda generation: _logged(store, bundle, channel, generation), generations)
-    bytes_of = [*stored, head.stored]
+    bytes_of = [*_all_logged(store, bundle, channel, range(first, head.record.generation)), head.stored]
     # Whoever believes the head believes what it names by its digest: keys may have changed since.
     records = [trust.read_record(one, bundle=bundle, channel=channel, policy=trust.Policy.UNSIGNED) for one in bytes_of]
     for older, stored_older, newer in zip(records, bytes_of, records[1:], strict=False):
@@ -48,21 +49,36 @@ def newest(
     one chain; without a head, each names the one before. The newest has to be one that ``policy`` believes: whatever
     went before it, it vouches for. Raises `Corrupt`, `Untrusted`.
     """
-    logged = [found for key in store.names(layout.logs(bundle, channel)) if (found := layout.generation_of(key))]
-    last, first = max(logged, default=0), head.record.generation if head is not None else 1
+    last, first = last_logged(store, bundle, channel), head.record.generation if head is not None else 1
     if last < first:
         return (head.record, head.stored) if head is not None else None
-    stored = side_by_side(lambda generation: _logged(store, bundle, channel, generation), range(first, last + 1))
+    stored = _all_logged(store, bundle, channel, range(first, last + 1))
     if head is not None and stored[0] != head.stored:
         raise Corrupt(
             f"{layout.log(bundle, channel, first)} in {store.url} holds another record than the head",
-            "two histories exist: find out who wrote either before anything is promoted",
+            "two histories exist: find out who wrote either before anything is promoted. If the log is the true one, "
+            f"remove {layout.head(bundle, channel)}, and `dagferry recover --channel {channel}` goes on from it",
             code="forked_log",
         )
     records = [trust.read_record(one, bundle=bundle, channel=channel, policy=trust.Policy.UNSIGNED) for one in stored]
     for older, stored_older, newer in zip(records, stored, records[1:], strict=False):
         _check_link(older, stored_older, newer)
     return trust.read_record(stored[-1], bundle=bundle, channel=channel, policy=policy), stored[-1]
+
+
+def last_logged(store: Store, bundle: str, channel: str) -> int:
+    """The newest generation in the channel's log, 0 if that is empty. One listing."""
+    keys = store.names(layout.logs(bundle, channel))
+    return max((found for key in keys if (found := layout.generation_of(key))), default=0)
+
+
+def _all_logged(store: Store, bundle: str, channel: str, generations: range) -> list[bytes]:
+    """The logged records of ``generations``; not more at a time than `WINDOW`, whatever generation a head claims."""
+    found: list[bytes] = []
+    for start in range(generations.start, generations.stop, WINDOW):
+        window = range(start, min(start + WINDOW, generations.stop))
+        found += side_by_side(lambda generation: _logged(store, bundle, channel, generation), window)
+    return found
 
 
 def _logged(store: Store, bundle: str, channel: str, generation: int) -> bytes:

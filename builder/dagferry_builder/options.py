@@ -8,6 +8,7 @@ the `Access` to agents.
 from __future__ import annotations
 
 import functools
+import math
 import os
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +22,7 @@ from dagferry_schemas.errors import Usage
 from dagferry_schemas.fields import MAX_TEXT
 from dagferry_storage.cli_naming import Naming
 
-from .access import Access, read_token
+from .access import Access, check_ca_file, read_token
 from .site import Site
 
 if TYPE_CHECKING:
@@ -57,6 +58,17 @@ rev = option("--rev", default="HEAD", show_default=True, help="The commit, in an
 root = option(
     "--root", metavar="FOLDER", default=None, help="Pack this folder instead of the configured one (version +local)."
 )
+MOST_DAYS = 36525
+"""A hundred years: the longest that a record can be valid."""
+
+
+def _a_number(_: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    """``value``; nan is within every range."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is no number of days", param=option)
+    return value
+
+
 channel = option("--channel", "channel_name", cls=Naming, metavar="C", required=True, help="The channel.")
 actor = option("--actor", metavar="NAME", default=None, help="Who does this. [default: what CI says, or user@host]")
 reason = option("--reason", metavar="TEXT", default="", help="Why; it stays in the channel's log.")
@@ -77,14 +89,16 @@ signer = option(
 )
 keyring = option(
     "--keyring",
+    cls=Naming,
     type=click.Path(path_type=Path),
     default=None,
     help="A folder of public keys: nothing is believed that they did not sign.",
 )
 expires_days = option(
     "--expires-days",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0, min_open=True, max=MOST_DAYS),
     default=None,
+    callback=_a_number,
     help="The record expires after so many days, unless it is refreshed. [default: never]",
 )
 WAIT = 120.0
@@ -246,6 +260,6 @@ def looking(command: Callable[..., Any]) -> Callable[..., Any]:
 def _with_access(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def call(token_file: Path | None, ca_file: Path | None, **rest: Any) -> Any:  # noqa: ANN401 (click's)
-        return command(access=Access(read_token(token_file), ca_file), **rest)
+        return command(access=Access(read_token(token_file), check_ca_file(ca_file)), **rest)
 
     return _stack(token_file, ca_file)(call)

@@ -34,7 +34,7 @@ class Naming(click.Option):
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:  # noqa: ANN401 (as click has it)
         """The value, as it is."""
-        if value == "" and not ctx.resilient_parsing:
+        if (value == "" or (isinstance(value, tuple | list) and "" in value)) and not ctx.resilient_parsing:
             configured = self.name and ctx.get_parameter_source(self.name) is ParameterSource.DEFAULT_MAP
             what = (
                 f"{self.opts[0].removeprefix('--')} in the config file" if configured else f"the option {self.opts[0]}"
