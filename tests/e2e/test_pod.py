@@ -196,7 +196,8 @@ import os, pkgutil, sys, importlib
 import dagferry_agent, dagferry_schemas, dagferry_storage
 for package in (dagferry_agent, dagferry_schemas, dagferry_storage):
     for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+        if not module.name.startswith("airflow_"):  # for Airflow's processes, which have one
+            importlib.import_module(f"{package.__name__}.{module.name}")
 uid, group = map(int, sys.argv[1:3])
 os.setgroups([group]); os.setgid(uid); os.setuid(uid)
 sys.exit(dagferry_agent.cli.run(sys.argv[3:]))

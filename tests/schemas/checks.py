@@ -154,7 +154,7 @@ def check_rule_6_forward(accept: AcceptRecord) -> None:
         assert accepted(accept, newer_epoch, floor=Floor(1, generation, digest_of(head))).floor.generation == 7
 
 
-def _successor(epoch: int, generation: int) -> bytes:
+def successor(epoch: int, generation: int) -> bytes:
     """A stored record that follows the one of that generation whose digest is `NAMED`."""
     previous = {"generation": generation, "sha256": NAMED}
     changed = vector_documents.record(epoch=epoch, generation=generation + 1, previous=previous)
@@ -174,7 +174,7 @@ def check_rule_6_fork(accept: AcceptRecord) -> None:
     """The next generation of an epoch names what was accepted; whether that is an odd, an even or a large one."""
     refused(accept, golden.stored(), Untrusted, "equivocation", floor_of("follows_another_record"))
     for epoch, generation in ((0, 6), (0, 7), (300, 999), (300, 1000)):
-        follower = _successor(epoch, generation)
+        follower = successor(epoch, generation)
         assert accepted(accept, follower, floor=Floor(epoch, generation, NAMED)).record.generation == generation + 1
         for other in OTHERS:
             refused(accept, follower, Untrusted, "equivocation", Floor(epoch, generation, other))

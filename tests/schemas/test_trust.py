@@ -169,6 +169,7 @@ def test_rule_6_says_which_generation_does_not_belong_to_the_history() -> None:
         (Floor(3, 5, "sha256:" + 64 * "5"), False),
         (Floor(3, 4, "sha256:" + 64 * "4"), False),
         (Floor(2, 5, "sha256:" + 64 * "5"), True),
+        (Floor(2, 7, "sha256:" + 64 * "7"), True),
     ],
 )
 def test_rule_6_believes_only_what_follows_the_floor_once_another_history_was_seen(
@@ -189,6 +190,29 @@ def test_rule_6_believes_only_what_follows_the_floor_once_another_history_was_se
         with pytest.raises(Untrusted) as caught:
             accept(forked=True)
         assert (caught.value.code, "dagferry recover --channel prod" in caught.value.hint) == ("equivocation", True)
+
+
+@pytest.mark.parametrize("epoch", [1, 1000])
+@pytest.mark.parametrize(("generation", "believed"), [(7, True), (8, True), (6, False), (3, False)])
+def test_rule_6_does_so_in_every_epoch_and_generation(epoch: int, generation: int, believed: bool) -> None:
+    """The record follows an odd or an even generation: 8 or 9, and 1000 is no number that Python has once."""
+    follows = generation if believed else 8
+    stored = checks.successor(epoch, follows)
+    floor = Floor(int(str(epoch)), generation, checks.NAMED if follows == generation else digest_of(b""))
+    accept = partial(
+        trust.accept_record,
+        stored,
+        bundle="analytics",
+        channel="prod",
+        policy=Policy.UNSIGNED,
+        floor=floor,
+        forked=True,
+    )
+    if believed:
+        assert accept().record.generation == generation + 1
+    else:
+        with pytest.raises(Untrusted):
+            accept()
 
 
 def test_rule_6_refuses_a_generation_that_does_not_follow_its_previous() -> None:
