@@ -30,7 +30,7 @@ AcceptFiles = Callable[[bytes, Content], VerifiedTree]
 AcceptTarball = Callable[[VerifiedTree, TarballPin, Sequence[bytes]], VerifiedTarball]
 
 NAMED = "sha256:" + "6" * 64
-"""The digest that `_successor` names."""
+"""The digest that `successor` names."""
 OTHERS = ("sha256:" + "0" * 64, "sha256:" + "f" * 64)
 """Digests of nothing: one sorts before every other, one behind."""
 
