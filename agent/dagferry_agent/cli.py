@@ -225,7 +225,8 @@ def _status_text(found: AgentStatus) -> str:
     if found.signed_by:
         lines.append(f"signed by: {', '.join(found.signed_by)}")
     if not found.verifying:
-        lines.append("NOT verified: without --keyring, records are believed unsigned")
+        asked = "does not say whether these keys still count" if found.signed_by else "believes what nobody signed"
+        lines.append(f"without --keyring this command {asked}")
     if found.last_check:
         lines.append(f"last look at the store: {found.last_check}")
     if found.last_error:

@@ -259,7 +259,10 @@ def status(
         f"  {record.action} by {record.actor} at {record.issued}" + (f": {record.reason}" if record.reason else ""),
     ]
     lines += [
-        f"  {row['url']}: " + (row["error"] or _served(row)) + ("" if row["agree"] else f"  <- {row['problem']}")
+        f"  {row['url']}: "
+        + (row["error"] or _served(row))
+        + _noted(row)
+        + ("" if row["agree"] else f"  <- {row['problem']}")
         for row in rows
     ]
     emit(result, output, plain_lines(lines))
@@ -279,7 +282,23 @@ def _row(answer: Answer, state: AgentStatus | None, record: Record) -> dict[str,
     last_error = state.last_error if state else None
     if problem and last_error:
         problem += f"; its last pull failed: {last_error.get('code')}: {last_error.get('message')}"
-    return {**answer.to_dict(), "agree": problem is None, "problem": problem, "last_error": last_error}
+    return {
+        **answer.to_dict(),
+        "agree": problem is None,
+        "problem": problem,
+        "last_error": last_error,
+        "verifying": state.verifying if state else None,
+        "signed_by": list(state.signed_by) if state else [],
+        "alarms": list(state.alarms) if state else [],
+    }
+
+
+def _noted(row: dict[str, Any]) -> str:
+    """What is not as it should be although the agent serves the right release: alarms, and a pull that failed since."""
+    notes = [alarm.replace("_", " ") for alarm in row["alarms"]]
+    if row["agree"] and row["last_error"]:
+        notes.append(f"its last pull failed: {row['last_error'].get('code')}: {row['last_error'].get('message')}")
+    return f" ({'; '.join(notes)})" if notes else ""
 
 
 def _served(row: dict[str, Any]) -> str:

@@ -80,6 +80,49 @@ def test_status_tells_why_an_agent_is_behind(repository: Repository, two: Operat
     assert "wrong_size" in row["problem"]
 
 
+def test_status_tells_which_agents_do_not_verify(two: Operator, etl: Agent) -> None:
+    asked = ("--bundle=etl", f"--agents={etl.url}", f"--token-file={etl.token_file}", "--channel=prod")
+    row = two.run("status", *asked)["agents"][0]
+    verifies = "DAGFERRY_KEYRING" in environment()
+    assert (row["agree"], row["verifying"], bool(row["signed_by"])) == (True, verifies, verifies)
+    assert row["alarms"] == ([] if verifies else ["not_verifying"])
+    text = subprocess.run(
+        [*COMMANDS["dagferry"], "status", f"--store={two.store_url}", *asked],
+        cwd=two.folder, env=environment(), capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert ("(not verifying)" in text) is not verifies
+
+
+def test_status_tells_of_a_pull_that_failed_although_the_right_release_is_live(
+    two: Operator, etl: Agent, tmp_path: Path
+) -> None:
+    head = tmp_path / "store/etl/channels/prod/head.json"
+    before = head.read_bytes()
+    head.write_bytes(b"{}")
+    assert etl.post().status_code == 422
+    head.write_bytes(before)
+    asked = ("--bundle=etl", f"--agents={etl.url}", f"--token-file={etl.token_file}")
+    row = two.run("status", *asked)["agents"][0]
+    assert row["agree"]
+    assert row["last_error"]["code"] == "malformed"
+
+
+def test_an_agents_status_by_hand_says_only_what_it_knows(two: Operator, tmp_path: Path) -> None:
+    pod = Pod(tmp_path / "pod", str(two.store_url), "prod")
+    pod.pull()
+    command = [*COMMANDS["dagferry-agent"], "status", *pod.options]
+    text = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True).stdout
+    if "DAGFERRY_AGENT_KEYRING" not in environment():
+        assert "believes what nobody signed" in text
+        return
+    assert "signed by: " in text
+    assert "keyring" not in text
+    blind = environment(DAGFERRY_AGENT_KEYRING=None)
+    text = subprocess.run(command, env=blind, capture_output=True, text=True, check=True).stdout
+    assert "signed by: " in text
+    assert "does not say whether these keys still count" in text
+
+
 def test_a_dry_run_says_that_it_is_one(two: Operator, tmp_path: Path) -> None:
     elsewhere = {"DAGFERRY_STORE": str(tmp_path / "new")}
     said = two.outcome("ship", "--bundle", "etl", "--dry-run", env=elsewhere)
