@@ -92,10 +92,14 @@ class Watch:
 
     @property
     def kind(self) -> Literal["inotify", "sweep"] | None:
-        """How edits are noticed now; None while there is nothing to watch."""
-        if self._wanted is None:
-            return None
-        return "inotify" if self._observer is not None else "sweep"
+        """How edits are noticed now; None while there is nothing to watch.
+
+        What the kernel tells of a release that is no longer wanted does not count.
+        """
+        with self._news:
+            if self._wanted is None:
+                return None
+            return "inotify" if self._observer is not None and self._followed == self._wanted else "sweep"
 
     def follow(self, folder: Path | None) -> None:
         """Watch the release ``folder`` from now on, in place of the one before. Does not wait."""

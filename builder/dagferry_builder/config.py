@@ -104,8 +104,8 @@ class Found(NamedTuple):
 
 
 def _beside(folder: Path, value: str) -> str:
-    """A path as seen from ``folder``; URLs and what begins with a home stay as they are."""
-    return value if _URL.match(value) or value.startswith("~") else str(folder / value)
+    """A path as seen from ``folder``; URLs, what begins with a home and what is empty stay as they are."""
+    return value if not value or _URL.match(value) or value.startswith("~") else str(folder / value)
 
 
 def find(start: Path) -> Found:

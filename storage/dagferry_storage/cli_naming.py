@@ -1,7 +1,8 @@
-"""Options that name a place: a store, a bundle, a channel; of both programs' command lines.
+"""Options that name a place or a key: a store, a bundle, a channel, a keyring; of both programs' command lines.
 
 * An empty value is wrong usage, wherever it comes from. It is a variable that was never set, such as a secret that CI
-  does not hand to this job, and must not turn into a default: the command would succeed, in another place.
+  does not hand to this job, and must not turn into a default: the command would succeed, in another place, or would
+  believe what nobody has signed.
 * As ever the flag wins: beside one, an empty variable is not looked at.
 """
 
@@ -25,7 +26,8 @@ class Naming(click.Option):
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         """The variable's value; None if it is not set."""
         # click itself takes an empty variable for one that is not set.
-        if not ctx.resilient_parsing and isinstance(self.envvar, str) and os.environ.get(self.envvar) == "":
+        found = os.environ.get(self.envvar) if isinstance(self.envvar, str) else None
+        if not ctx.resilient_parsing and found is not None and not found.strip():
             raise Usage(
                 f"the variable {self.envvar} is empty",
                 f"set it, or unset it, or give {self.opts[0]}; in CI, look whether this job gets the secret",

@@ -155,11 +155,27 @@ def test_place_that_is_empty_never_stands_for_another_one(name: str, tmp_path: P
     assert not (repository.path / ".dagferry").exists()
 
 
-def test_store_that_is_empty_in_the_config_file_is_said(tmp_path: Path) -> None:
-    repository = Repository(tmp_path / "clone", config='store = ""\n[bundles.etl]\n')
+@pytest.mark.parametrize("name", ["store", "keyring", "signer"])
+def test_what_is_empty_in_the_config_file_is_said(name: str, tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "clone", config=f'{name} = ""\n[bundles.etl]\n')
     repository.change({"a.py": "x = 1\n"})
-    refused = run("dagferry", "publish", cwd=repository.path, expect=2).error
-    assert refused["message"] == "store in the config file is empty"
+    unsigned = {"DAGFERRY_KEYRING": None, "DAGFERRY_SIGNER": None}
+    refused = run("dagferry", "publish", cwd=repository.path, expect=2, env=unsigned).error
+    assert refused["message"] == f"{name} in the config file is empty"
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+@pytest.mark.parametrize("name", ["keyring", "signer"])
+def test_keys_that_are_empty_never_switch_signatures_off(name: str, empty: str, tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "clone")
+    repository.change({"dags/a.py": "x = 1\n"})
+    variable = f"DAGFERRY_{name.upper()}"
+    publish = ("publish", "--store", str(tmp_path / "store"))
+    refused = run("dagferry", *publish, cwd=repository.path, env={variable: empty}, expect=2).error
+    assert f"{variable} is empty" in refused["message"]
+    refused = run("dagferry", *publish, f"--{name}=", cwd=repository.path, expect=2).error
+    assert f"--{name} is empty" in refused["message"]
+    assert not (tmp_path / "store").exists()
 
 
 def test_option_wins_over_an_empty_variable(team: Team, store_url: str) -> None:
@@ -334,10 +350,9 @@ def test_version_can_be_verified_where_a_channel_is_configured(scene: Scene) -> 
 def test_damaged_head_is_refused_and_the_live_release_stays(how: str, scene: Scene) -> None:
     before, head = scene.pod.live(), scene.object("head")
     damage(scene, "head", how)
-    code = 2 if how == "removed" else 1
-    scene.pod.fail_to_pull(code)
+    scene.pod.fail_to_pull(2 if how == "removed" else 1)
     assert scene.pod.live() == before
-    scene.operator.fail(code, "verify", "--channel", "prod")
+    scene.operator.fail(1, "verify", "--channel", "prod")
     if how != "removed":
         spoiled = head.read_bytes()
         scene.operator.fail(1, "promote", scene.first, "--allow-older")

@@ -113,6 +113,8 @@ def test_an_edit_stays_in_what_is_shown_however_often_the_channel_says_nothing_n
     promote(operator, team.first)
     agent = start()
     agent.wait_until_ready()
+    # What is edited before the kernel tells of the new folder is found by the next sweep only.
+    wait_for(lambda: agent.status()["watching"] == "inotify" or None, "the new folder to be watched")
     edited = pod.current / "daily.py"
     edited.unlink()
     edited.write_text("EDITED = True\n")
@@ -140,6 +142,8 @@ def test_a_live_release_that_vanished_is_told_and_brought_back(
     assert agent.pull()["files_written"] == len(content)
     assert pod.live() == content
     agent.wait_until_ready()
+    # What is edited before the kernel tells of the new folder is found by the next sweep only.
+    wait_for(lambda: agent.status()["watching"] == "inotify" or None, "the new folder to be watched")
     edited = pod.current / "daily.py"
     edited.unlink()
     wait_for(lambda: agent.status()["drift"] == ["daily.py"] or None, "an edit: the release is watched again")
