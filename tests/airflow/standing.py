@@ -221,7 +221,9 @@ class Standing:
 
     def rows(self, question: str, *values: object) -> list[tuple[Any, ...]]:
         """What the metadata database says."""
-        with closing(sqlite3.connect(f"{(self.home / 'airflow.db').as_uri()}?mode=ro", uri=True)) as database:
+        with closing(
+            sqlite3.connect(f"{(self.home / 'airflow.db').as_uri()}?mode=ro", timeout=60, uri=True)
+        ) as database:
             return database.execute(question, values).fetchall()
 
     def version_of_run(self, run_id: str) -> str:
