@@ -28,7 +28,7 @@ ROOT, STAGING = "agent/dagferry_agent/root.py", "agent/dagferry_agent/staging.py
 SWITCHES: Final = 200
 LINK: Final = "            temporary.rename(self.path / CURRENT)\n"
 ADD: Final = (
-    "        locking.make(self._locks / folder.name)  # first: a kill must not leave a release that nobody can hold\n"
+    "        locking.make(self.lock_of(folder.name))  # first: a kill must not leave a release that nobody can hold\n"
 )
 IN: Final = "        staged.rename(folder)\n"
 
