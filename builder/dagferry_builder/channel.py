@@ -143,13 +143,20 @@ class Channel:
         return history.read(self._store, self._bundle, self.name, self.existing_head().trusted, most=most)
 
     def promote(
-        self, chosen: Published, *, reason: str = "", allow_older: bool = False, repository: Repository | None = None
+        self,
+        chosen: Published,
+        *,
+        reason: str = "",
+        allow_older: bool = False,
+        repository: Repository | None = None,
+        stored: bool = True,
     ) -> Change:
         """Point the channel at ``chosen``. Raises `Held`, and `Conflict` for an older or diverged commit.
 
-        Raises `Untrusted` if a keyring is at hand and nobody of it vouches for that version.
+        Raises `Untrusted` if a keyring is at hand and nobody of it vouches for that version, unless the version is not
+        ``stored``: a dry run, which did not publish it.
         """
-        if not self._dry_run:
+        if stored:
             fetch.statement(self._store, chosen, self._signing.policy)
         for attempt in range(ATTEMPTS):
             head = self.head()
@@ -273,8 +280,7 @@ class Channel:
                 before.generation,
                 before.live.version,
             )
-        if not self._dry_run:
-            self._heads.succeed(head, record, went_back=lost)
+        self._write(head, record, went_back=lost)
         previous = head.record.live.version if head else None
         return Change(record, previous, changed=record.live.version != previous)
 
@@ -284,10 +290,16 @@ class Channel:
 
     def _advance(self, head: Head | None, action: str, reason: str, **changes: Any) -> Change:  # noqa: ANN401
         record = self._next(head, action, reason, changes)
-        if not self._dry_run:
-            self._heads.succeed(head, record)
+        self._write(head, record)
         previous = head.record.live.version if head else None
         return Change(record, previous, changed=record.live.version != previous)
+
+    def _write(self, head: Head | None, record: Record, *, went_back: bool = False) -> None:
+        """Put ``record`` in the place of ``head``; in a dry run, find out whether it would be believed."""
+        if self._dry_run:
+            self._heads.sealed(head, record)
+        else:
+            self._heads.succeed(head, record, went_back=went_back)
 
     def _next(self, head: Head | None, action: str, reason: str, changes: dict[str, Any]) -> Record:
         if head is not None:

@@ -10,10 +10,10 @@ import click
 
 from dagferry_schemas.commandline import emit, plain
 from dagferry_schemas.errors import Usage
-from dagferry_schemas.keyring import ALL, ROLES, Key
-from dagferry_schemas.names import NAME, TIME, check_name
+from dagferry_schemas.keyring import ALL, ROLES, Key, never_counts
+from dagferry_schemas.names import NAME, TIME, check_name, moment
 from dagferry_storage import disk
-from dagferry_storage.keyring_folder import KeyringFolder
+from dagferry_storage.keyring_folder import KeyringFolder, left_out
 
 from . import options
 from .signing import open_signer
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from securesystemslib.signer import Signer
+
+    from dagferry_schemas.keyring import Requirement
 
 
 def _counting(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,6 +61,8 @@ def generate(name: str, out: Path, output: str, **counting: Any) -> None:  # noq
 
     check_name("key", name)
     wanted = _checked(counting)
+    if wanted["not_after"] is not None and moment(wanted["not_after"]) <= moment(now()):
+        raise Usage(f"--not-after {wanted['not_after']} is over: the key would never count", "name a time to come")
     if (out / f"{name}.json").exists():
         raise Usage(f"{out / name}.json exists already", "choose another name, or another folder")
     private = making.generate(out, name)
@@ -100,8 +104,17 @@ def show(signer: str | None, name: str | None, keyring: Path | None, output: str
     assert held is not None
     facts = [_facts(key) for key in held.keys]
     lines = [line for one in facts for line in (_counts_for(one), f"    {one['key_id']}")]
+    with disk.doing(f"reading {keyring}"):
+        ignored = left_out(keyring)
+    lines += [_demands(one) for one in held.requirements]
+    lines += [f"not read: {name}; a key is a file NAME.json" for name in ignored]
     required = [vars(one) for one in held.requirements]
-    emit({"keys": facts, "requirements": required}, output, "\n".join(map(plain, lines)))
+    emit({"keys": facts, "requirements": required, "ignored": ignored}, output, "\n".join(map(plain, lines)))
+
+
+def _demands(one: Requirement) -> str:
+    where = f"bundle {one.bundle}, channel {one.channel}"
+    return f"required of {where}: {one.promoters} promoters, {one.publishers} publishers, epoch {one.epoch} at least"
 
 
 def _facts(key: Key) -> dict[str, Any]:
@@ -134,6 +147,8 @@ def _checked(counting: dict[str, Any]) -> dict[str, Any]:
     for option in ("not_before", "not_after"):
         if counting[option] is not None and not TIME.fullmatch(counting[option]):
             raise Usage(f"{counting[option]!r} is no time", "write it like 2027-01-31T00:00:00Z")
+    if never_counts(counting["not_before"], counting["not_after"]):
+        raise Usage("--not-after is not after --not-before: the key would never count", "name a later time")
     return counting
 
 

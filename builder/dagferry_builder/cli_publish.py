@@ -52,6 +52,8 @@ def publish(
     checked = None if no_lint else gated(gate, site, rev)
     artifact, publication = _publish(site, rev, checked, gate.cache, dry_run=dry_run)
     done = ("would be " if dry_run else "") + "published" if publication.created else "is in the store already"
+    if publication.vouched and not publication.created:
+        done += "; its statement " + ("would be added" if dry_run else "was added")
     result = {**_published_facts(artifact, publication), "dry_run": dry_run}
     emit(result, output, f"{summary(artifact)}\n{done}")
 
@@ -79,6 +81,7 @@ def _published_facts(artifact: Artifact, publication: Publication) -> dict[str, 
         **artifact.facts(),
         "tarball": {"path": None, "sha256": content.tarball.sha256, "size": content.tarball.size},
         "created": publication.created,
+        "vouched": publication.vouched,
         "also": list(publication.also),
     }
 
@@ -119,7 +122,13 @@ def ship(
     click.echo(("would be " if dry_run else "") + f"{done} {summary(artifact)}", err=True)
     common: dict[str, Any] = {"created": publication.created, "agents": [], "dry_run": dry_run}
     try:
-        change = channel.promote(publication.published, reason=reason, allow_older=allow_older, repository=site.clone)
+        change = channel.promote(
+            publication.published,
+            reason=reason,
+            allow_older=allow_older,
+            repository=site.clone,
+            stored=not dry_run,
+        )
     except DagferryError as refused:
         if not isinstance(refused, Held) or on_hold == "fail":
             refused.result = {**_in_the_store(artifact, publication, dry_run=dry_run), **refused.result}

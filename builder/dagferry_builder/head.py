@@ -88,10 +88,10 @@ class Heads:
             keeps=False,
         )
 
-    def succeed(self, head: Head | None, record: Record, *, went_back: bool = False) -> None:
-        """Put ``record`` in the place of ``head``. Raises `Lost`, `Corrupt`, or why it is not known whether it was.
+    def sealed(self, head: Head | None, record: Record) -> bytes:
+        """The bytes of ``record``, signed, as it would follow ``head``; nothing is written.
 
-        ``went_back``: the head is known to be older than the log.
+        Raises `Usage` without a key on a signed channel, and `Untrusted` if it would not be believed here.
         """
         if head is not None and head.is_signed and not self._signing.signs:
             raise Usage(
@@ -101,6 +101,14 @@ class Heads:
             )
         stored = seal(record, self._signing.sign)
         self._accept(stored, self._signing.policy)
+        return stored
+
+    def succeed(self, head: Head | None, record: Record, *, went_back: bool = False) -> None:
+        """Put ``record`` in the place of ``head``. Raises `Lost`, `Corrupt`, or why it is not known whether it was.
+
+        ``went_back``: the head is known to be older than the log. Raises as `sealed`, too.
+        """
+        stored = self.sealed(head, record)
         try:
             if head is None:
                 self._store.create(self._key, stored)

@@ -48,12 +48,18 @@ class Voucher:
         trust.accept_statement(found.body, bundle=bundle, version=name, document=one.pin, policy=self._signing.policy)
         return False
 
-    def vouch(self, store: Store, one: Published) -> None:
-        """Store a statement about the version. Raises `Untrusted`, `DeliveryFailed`."""
+    def written(self, one: Published) -> bytes:
+        """A signed statement about the version, which is not stored. Raises `Untrusted`, `DeliveryFailed`."""
         payload = statement.write(one.version, one.pin, self._origin)
         stored = signed(payload, STATEMENT_TYPE, self._signing.sign)
         bundle, name = one.version.bundle, one.version.version
         trust.accept_statement(stored, bundle=bundle, version=name, document=one.pin, policy=self._signing.policy)
+        return stored
+
+    def vouch(self, store: Store, one: Published) -> None:
+        """Store a statement about the version. Raises `Untrusted`, `DeliveryFailed`."""
+        stored = self.written(one)
+        bundle, name = one.version.bundle, one.version.version
         try:
             store.create(layout.statement(bundle, name), stored)
         except Exists:

@@ -41,12 +41,13 @@ log = logging.getLogger(__name__)
 class Publication:
     """A published version; ``created`` is False if it was there already.
 
-    ``also`` are the names under which its commit had been published before.
+    ``also`` are the names under which its commit had been published before; ``vouched``: this run added its statement.
     """
 
     published: Published
     created: bool
     also: tuple[str, ...] = ()
+    vouched: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,16 @@ def publish(
     also: tuple[str, ...] = ()
     try:
         known = _same(store, published.read(store, bundle, name), offer.version)
-        if voucher is not None and not dry_run:
-            _vouch_for_known(store, offer, known, voucher)
-        return Publication(known, False)
+        vouched = voucher is not None and _vouch_for_known(store, offer, known, voucher, dry_run=dry_run)
+        return Publication(known, False, vouched=vouched)
     except Missing:
         also = moved_tags.other_names(store, bundle, offer.version)
     except Absent:  # the first publication makes the store
         pass
     if dry_run:
-        return Publication(_pin(offer.version), True, also)
+        if voucher is not None:
+            voucher.written(_pin(offer.version))
+        return Publication(_pin(offer.version), True, also, vouched=voucher is not None)
     version = replace(offer.version, content=_store_content(store, offer, tarball))
     created = True
     try:
@@ -86,13 +88,14 @@ def publish(
     except Exists:
         created = False
     found = _same(store, published.read(store, bundle, name), version)
-    if voucher is not None and (created or voucher.is_needed(store, found)):
+    vouched = voucher is not None and (created or voucher.is_needed(store, found))
+    if voucher is not None and vouched:
         check_same(found.version, offer.version)
         _check_pins(store, found, version.content)
         voucher.vouch(store, found)
     if created and offer.report is not None:
         _store_report(store, layout.report(bundle, name), offer.report)
-    return Publication(found, created, also)
+    return Publication(found, created, also, vouched)
 
 
 def _same(store: Store, found: Published, ours: Version) -> Published:
@@ -111,15 +114,22 @@ def _same(store: Store, found: Published, ours: Version) -> Published:
     return found
 
 
-def _vouch_for_known(store: Store, offer: Offer, known: Published, voucher: Voucher) -> None:
-    """Add the statement that a version lacks, after everything that its document pins was looked at."""
+def _vouch_for_known(store: Store, offer: Offer, known: Published, voucher: Voucher, *, dry_run: bool) -> bool:
+    """Add the statement that a version lacks, after all that its document pins was looked at; whether one was lacking.
+
+    A dry run stores none, and finds out whether it would be believed.
+    """
     if not voucher.is_needed(store, known):
-        return
+        return False
     check_same(known.version, offer.version)
     bundle = known.version.bundle
     tarball, files = _adopt_tarball(store, bundle, offer.files), _adopt_files(store, bundle, offer.files)
     _check_pins(store, known, Content(offer.version.content.tree, tarball, files))
-    voucher.vouch(store, known)
+    if dry_run:
+        voucher.written(known)
+    else:
+        voucher.vouch(store, known)
+    return True
 
 
 def _check_pins(store: Store, known: Published, found: Content) -> None:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -81,10 +82,7 @@ def _sign_with(signer: Signer, message: bytes) -> Signature:
 def open_signer(uri: str) -> Signer:
     """The signer at ``uri``. Raises `Usage` if there is none that can be used."""
     scheme, colon, rest = uri.partition(":")
-    if colon and scheme in SERVICES:
-        signer = _open_service(scheme, rest, uri)
-    else:
-        signer = _open_file(Path(uri.removeprefix(FILE)).expanduser())
+    signer = _open_service(scheme, rest, uri) if colon and scheme in SERVICES else _open_file(uri)
     from dagferry_schemas.signatures import SCHEMES
 
     if signer.public_key.scheme not in SCHEMES:
@@ -94,19 +92,36 @@ def open_signer(uri: str) -> Signer:
     return signer
 
 
-def _open_file(path: Path) -> Signer:
+def _open_file(uri: str) -> Signer:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
     from securesystemslib.signer import CryptoSigner
 
+    path = Path(uri.removeprefix(FILE)).expanduser()
     try:
-        return CryptoSigner(load_pem_private_key(path.read_bytes(), None))
+        stored = path.read_bytes()
     except OSError as error:
-        raise Usage(
-            f"the key file {path} cannot be read: {error.strerror}",
-            "give --signer a key file, awskms:KEY, gcpkms:KEY or hv:KEY; `dagferry keys generate` makes a file",
-        ) from None
-    except (ValueError, TypeError) as error:  # no PEM; a passphrase
-        raise Usage(f"the key file {path} cannot be used: {error}", "it has to be a private key in PEM") from None
+        raise Usage(f"the key file {path} cannot be read: {error.strerror}", _how_to_name(uri)) from None
+    try:
+        return CryptoSigner(load_pem_private_key(stored, None))
+    except Exception:  # noqa: BLE001 (what a parser raises on any file, nobody has listed)
+        raise Usage(f"the key file {path} cannot be used: {_what_it_is(stored)}", "name a private key in PEM") from None
+
+
+def _how_to_name(uri: str) -> str:
+    """What to do about a key that is at no path."""
+    if "," in uri:
+        return "one --signer for each key; in DAGFERRY_SIGNER there are spaces between them"
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", uri):
+        return f"key services are {', '.join(f'{scheme}:' for scheme in SERVICES)}; anything else is a path"
+    return "give --signer a key file, awskms:KEY, gcpkms:KEY or hv:KEY; `dagferry keys generate` makes a file"
+
+
+def _what_it_is(stored: bytes) -> str:
+    if b"ENCRYPTED" in stored[:4096]:
+        return "it has a passphrase, and nobody is there to type it; give CI one without, as a secret"
+    if b"PUBLIC KEY" in stored[:4096]:
+        return "it is a public key; the private one signs"
+    return "it is no private key in PEM"
 
 
 def _open_service(scheme: str, name: str, uri: str) -> Signer:

@@ -43,6 +43,9 @@ def verify_channel(store: Store, bundle: str, channel: Channel) -> list[Check]:
     head = channel.existing_head()
     if head.trusted.signers:  # what is demanded of it was checked when it was read
         checks.append(Check("signature", True, "signed by " + ", ".join(head.trusted.signers)))
+        if head.record.expires is not None:
+            until = "expired at" if head.trusted.expired else "until"
+            checks.append(Check("expiry", not head.trusted.expired, f"{until} {head.record.expires}"))
     records = _try(checks, "log", channel.records, lambda found: f"{len(found)} records, each names the one before")
     if records is not None:
         live = records[-1].live

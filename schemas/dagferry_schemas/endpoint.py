@@ -103,8 +103,10 @@ class PullReply:
 NOT_VERIFYING: Final = "not_verifying"
 EXPIRES_SOON: Final = "expires_soon"
 EXPIRED: Final = "expired"
-ALARMS: Final = (NOT_VERIFYING, EXPIRES_SOON, EXPIRED)
-"""No signature is demanded; the channel's record expires within three days; it has expired."""
+KEYS_END_SOON: Final = "keys_end_soon"
+ALARMS: Final = (NOT_VERIFYING, EXPIRES_SOON, EXPIRED, KEYS_END_SOON)
+"""No signature is demanded; the channel's record expires within three days; it has expired; within three days too few
+of the keys that signed it count."""
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,14 @@ def _read_key(file: str, raw: bytes) -> Key:
     fields.refuse_rest()
     if unknown := sorted(set(key.roles) - set(ROLES)):
         fields.refuse("roles", f"{unknown[0]!r} is no role; there are {' and '.join(ROLES)}")
+    if never_counts(key.not_before, key.not_after):
+        fields.refuse("not_after", "not after not_before: the key would never count")
     return key
+
+
+def never_counts(not_before: str | None, not_after: str | None) -> bool:
+    """Whether a key's time ends before it begins (rule 4)."""
+    return not_before is not None and not_after is not None and moment(not_after) <= moment(not_before)
 
 
 def _read_names(fields: reading.Fields, field: str) -> tuple[str, ...]:

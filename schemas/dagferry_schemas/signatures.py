@@ -32,8 +32,9 @@ class PublicKey:
     def __init__(self, pem: str) -> None:
         try:
             self._key = SSlibKey.from_crypto(load_pem_public_key(pem.encode("ascii")))
-        except Exception as error:  # noqa: BLE001 (what a parser of hostile bytes raises, nobody has listed)
-            raise Malformed(f"not a public key in PEM form: {str(error)[:120]}") from None
+        except Exception:  # noqa: BLE001 (what a parser of hostile bytes raises, nobody has listed)
+            secret = "; it is a private key, which belongs to nobody but its signer" if "PRIVATE KEY" in pem else ""
+            raise Malformed(f"not a public key in PEM form{secret}") from None
         if self._key.scheme not in SCHEMES:
             raise Malformed(f"a key of the kind {self._key.scheme}; use ed25519, or ECDSA on P-256")
 

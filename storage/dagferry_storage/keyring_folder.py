@@ -38,16 +38,25 @@ class KeyringFolder:
 
     def _keyring(self, path: Path) -> Keyring:
         try:
-            # Names with a dot first are how Kubernetes swaps what it mounts.
-            names = [one for one in sorted(path.iterdir()) if one.suffix == ".json" and not one.name.startswith(".")]
-            files = {one.name: _read(one) for one in names[: MAX_KEYS + 2]}
+            found = [one for one in _seen(path) if one.suffix == ".json"]
+            files = {one.name: _read(one) for one in found[: MAX_KEYS + 2]}
             if self._read is None or self._read[0] != files:
                 self._read = (files, read_keyring(files))
         except OSError as error:
             raise _unusable(f"{error.filename or path}: {error.strerror}") from None
         except (Malformed, Untrusted) as error:
-            raise _unusable(f"{path}: {error.message}") from None
+            raise _unusable(f"{path}: {error.message.removeprefix('keyring').lstrip(':, ')}") from None
         return self._read[1]
+
+
+def left_out(path: Path) -> list[str]:
+    """The names in a keyring's folder that are no part of it. Raises `OSError`."""
+    return [one.name for one in _seen(path) if one.suffix != ".json"]
+
+
+def _seen(path: Path) -> list[Path]:
+    """What is in a folder, but for names with a dot first, which are how Kubernetes swaps what it mounts."""
+    return [one for one in sorted(path.iterdir()) if not one.name.startswith(".")]
 
 
 def _read(file: Path) -> bytes:

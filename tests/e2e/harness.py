@@ -272,6 +272,14 @@ class Operator:
         every = {"DAGFERRY_STORE": self.store_url, **self.options, **(env or {})}
         return run("dagferry", *arguments, cwd=self.folder, expect=expect, env=every)
 
+    def text(self, *arguments: str) -> str:
+        """What the command printed for people on stdout."""
+        every = {"DAGFERRY_STORE": self.store_url, **self.options}
+        command = [*COMMANDS["dagferry"], *arguments]
+        return subprocess.run(
+            command, cwd=self.folder, env=environment(**every), capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+
     def publish(self, rev: str = "HEAD", *arguments: str) -> str:
         """The version of ``rev``, which is in the store from then on."""
         return str(self.run("publish", "--rev", rev, *arguments)["version"])

@@ -94,14 +94,15 @@ def test_key_of_another_kind_is_refused_and_never_shown(kind: str) -> None:
         PublicKey(pem)
     secret = "".join(pem.splitlines()[1:-1])
     assert not secret or secret[:24] not in refused.value.message
+    assert ("it is a private key" in refused.value.message) is kind.startswith("private")
 
 
-def test_refusal_of_a_key_shows_120_characters_of_what_its_parser_says() -> None:
-    """A parser may repeat what it was given: here the number of a kind that is 60 numbers long."""
+def test_refusal_of_a_key_repeats_nothing_of_what_it_was_given() -> None:
+    """A parser may: here it would be the number of a kind that is 60 numbers long."""
     kind = b"\x06\x3d\x2a" + b"\x03" * 60
     inner = b"\x30" + bytes([len(kind)]) + kind + b"\x03\x02\x00\x00"
     pem = base64.encodebytes(b"\x30" + bytes([len(inner)]) + inner).decode()
-    with pytest.raises(Malformed, match=r"^not a public key in PEM form: .{120}$"):
+    with pytest.raises(Malformed, match=r"^not a public key in PEM form$"):
         PublicKey(f"-----BEGIN PUBLIC KEY-----\n{pem}-----END PUBLIC KEY-----\n")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,24 +24,30 @@ def test_trust_is_switched_on_for_a_running_fleet_step_by_step(firm: Firm, start
     agent = start(keyring=False)
     agent.pull()
     assert agent.status()["alarms"] == ["not_verifying"]
-    # 1. CI signs. Agents that have no keyring yet take what is signed as they took what was not.
-    assert firm.fail(1, "ship", "--rev", "v2", keyring=False) == "unsigned", (
-        "CI builds on nothing that it cannot verify"
-    )
-    adopted = firm.run("refresh", "--adopt-unsigned", keyring=False)
+    # 1. The key is made, and its file is in the keyring. 2. CI signs: the version that is live gets its statement.
+    firm.trust("ci")
+    added = firm.run("publish", "--rev", "v1")
+    assert (added["created"], added["vouched"]) == (False, True)
+    assert firm.run("publish", "--rev", "v1")["vouched"] is False, "nothing is left to do"
+    # Agents that have no keyring yet take what is signed as they took what was not; CI builds on nothing unsigned.
+    assert firm.fail(1, "ship", "--rev", "v2") == "unsigned"
+    assert firm.fail(1, "status", by=()) == "unsigned", "with a keyring nothing is shown that nobody has signed"
+    assert tag(firm.run("status", by=(), keyring=False)) == "v1"
+    # 3. What is live is signed, once.
+    adopted = firm.run("refresh", "--adopt-unsigned")
     assert (tag(adopted), adopted["generation"], adopted["changed"]) == ("v1", 2, False)
-    firm.ship("v2", keyring=False)
+    firm.ship("v2")
     assert tag(agent.pull()) == "v2"
     assert firm.fail(2, "ship", "--rev", "v3", by=(), keyring=False) == "no_signer", "a job that was forgotten"
-    # 2. Agents are told of a keyring before its keys are there: nothing new is believed, what is live stays.
+    # 4. Agents are started with the keyring; one whose folder is still empty believes nothing, and keeps what is live.
     agent.stop()
+    firm.distrust("ci")
     agent = start()
     assert refusal(agent) == "no_keyring"
-    # 3. The key's file appears in the mounted folder.
     firm.trust("ci")
     assert tag(agent.pull()) == "v2"
     assert (agent.status()["signed_by"], agent.status()["alarms"]) == (["ci"], [])
-    # 4. From now on what is not signed is refused.
+    # From now on what is not signed is refused.
     firm.backup("before")
     envelope = json.loads(firm.head.read_bytes())
     firm.head.write_bytes(json.dumps({**envelope, "signatures": []}).encode())
@@ -56,16 +63,69 @@ def test_key_is_changed_with_an_overlap(firm: Firm, start: Callable[..., Agent])
     agent = start()
     agent.pull()
     assert firm.fail(1, "ship", "--rev", "v2", by=("next",)) == "bad_signature", "nobody knows the new key yet"
+    # 1. The new key is in the keyrings. 2. CI has it. 3. What is live is signed by it.
     firm.trust("next")
     firm.ship("v2", by=("next",))
     assert tag(agent.pull()) == "v2"
+    firm.run("refresh", by=("next",))
+    agent.pull()
     assert agent.status()["signed_by"] == ["next"]
+    # 4. The old one goes.
     firm.distrust("ci")
     assert tag(agent.pull()) == "v2"
     assert firm.fail(1, "hold", by=("ci",)) == "bad_signature"
     back = firm.run("rollback", by=("next",))
     assert tag(back) == "v1", "history was signed with the old key, and is named by the new one"
     assert tag(agent.pull()) == "v1"
+    # What only the old key vouches for can neither be promoted nor pulled by name.
+    firm.run("resume", by=("next",))
+    firm.ship("v3", by=("next",))
+    version = firm.run("version", "--rev", "v1", by=(), keyring=False)["version"]
+    assert firm.fail(1, "promote", version, "--allow-older", by=("next",)) == "bad_signature"
+    assert firm.pod_of("by-name").fail_to_pull(1, "--version", version, f"--keyring={firm.keyring}")["code"] == (
+        "bad_signature"
+    )
+
+
+def test_agents_say_three_days_ahead_that_too_few_keys_will_count(firm: Firm, start: Callable[..., Agent]) -> None:
+    def ends(name: str, when: timedelta) -> None:
+        file = firm.keyring / f"{name}.json"
+        end = (datetime.now(timezone.utc) + when).strftime("%Y-%m-%dT%H:%M:%SZ")
+        file.write_text(json.dumps({**json.loads(file.read_bytes()), "not_after": end}))
+
+    firm.trust("ci", "next")
+    firm.ship("v1")
+    agent = start()
+    agent.pull()
+    ends("ci", timedelta(days=4))
+    agent.pull()
+    assert agent.status()["alarms"] == []
+    ends("ci", timedelta(days=2))
+    agent.pull()
+    assert agent.status()["alarms"] == ["keys_end_soon"]
+    firm.run("refresh", by=("next",))
+    agent.pull()
+    assert agent.status()["alarms"] == [], "its successor has signed"
+
+
+def test_channel_is_carried_on_from_what_a_stolen_key_signed(firm: Firm, start: Callable[..., Agent]) -> None:
+    firm.trust("ci", "next")
+    firm.ship("v1")
+    firm.ship("v2")
+    agent = start()
+    agent.pull()
+    stolen = shutil.copytree(firm.keyring, firm.folder / "keyring-with-the-stolen-key")
+    firm.distrust("ci")
+    assert refusal(agent) == "bad_signature"
+    target = firm.run("version", "--rev", "v1", by=(), keyring=False)["version"]
+    firm.run(
+        "rollback", "--to", target, f"--keyring={stolen}", f"--signer={firm.keys / 'next.pem'}", by=(), keyring=False
+    )
+    assert tag(agent.pull()) == "v1"
+    assert agent.status()["signed_by"] == ["next"]
+    firm.run("resume", by=("next",))
+    firm.ship("v3", by=("next",))
+    assert tag(agent.pull()) == "v3"
 
 
 def test_key_that_signed_the_head_is_taken_away_before_it_is_signed_anew(

@@ -20,6 +20,7 @@ from .firm import tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from .firm import Firm
 
@@ -224,3 +225,102 @@ def test_private_keys_are_in_no_output_and_in_no_object(shipped: Firm) -> None:
 
 def test_private_key_is_readable_by_its_owner_alone(shipped: Firm) -> None:
     assert {stat.S_IMODE(file.stat().st_mode) for file in shipped.keys.glob("*.pem")} == {0o600}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_dry_run_refuses_what_the_run_would_refuse(command: list[str], shipped: Firm) -> None:
+    arguments = [version_of(shipped, "v1") if one == FIRST else one for one in command]
+    if command == ["resume"]:
+        shipped.run("hold")
+    assert shipped.fail(1, *arguments, "--dry-run", by=("thief",)) == "bad_signature"
+    assert shipped.fail(2, *arguments, "--dry-run", by=()) == "no_signer"
+
+
+def test_dry_run_of_a_first_publication_refuses_a_key_that_does_not_count(shipped: Firm) -> None:
+    before = shipped.stored()
+    assert shipped.fail(1, "publish", "--rev", "v3", "--dry-run", by=("thief",)) == "bad_signature"
+    would = shipped.run("publish", "--rev", "v3", "--dry-run")
+    assert (would["created"], would["vouched"], shipped.stored()) == (True, True, before)
+
+
+def test_promotion_in_a_dry_run_asks_who_vouches_for_the_version(shipped: Firm) -> None:
+    shipped.person.run("publish", "--rev", "v3")
+    version = shipped.run("version", "--rev", "v3", by=(), keyring=False)["version"]
+    assert shipped.fail(1, "promote", version, "--dry-run") == shipped.fail(1, "promote", version)
+
+
+def test_publishing_what_is_there_says_that_its_statement_was_added(shipped: Firm) -> None:
+    shipped.person.run("publish", "--rev", "v3")
+    before = shipped.stored()
+    for words, dry in (("would be added", ["--dry-run"]), ("was added", []), ("is in the store already", [])):
+        said = shipped.person.text("publish", "--rev", "v3", *dry, *shipped.signed("ci"))
+        assert words in said, said
+        if dry:
+            assert shipped.stored() == before
+    assert "added" not in said
+
+
+def test_verification_of_a_channel_fails_when_its_record_has_expired(shipped: Firm) -> None:
+    shipped.run("refresh", "--expires-days=30")
+    checks = {one["name"]: one for one in shipped.run("verify", by=())["checks"]}
+    assert (checks["expiry"]["ok"], checks["expiry"]["detail"][:6]) == (True, "until ")
+    shipped.run("refresh", "--expires-days=0.00001")
+    outcome = shipped.person.outcome("verify", *shipped.signed(), expect=1)
+    assert outcome.error["code"] == "verify_failed"
+    assert [one["name"] for one in outcome.document["checks"] if not one["ok"]] == ["expiry"]
+
+
+def test_keyring_is_shown_with_what_it_demands_and_what_is_no_part_of_it(shipped: Firm) -> None:
+    requirements = {"format": 1, "requirements": [{"bundle": BUNDLE, "promoters": 2, "epoch": 3}]}
+    (shipped.keyring / "requirements.json").write_text(json.dumps(requirements))
+    (shipped.keyring / "next.pem").write_bytes(b"")
+    (shipped.keyring / ".data").mkdir()
+    said = shipped.person.text("keys", "show", f"--keyring={shipped.keyring}")
+    assert f"required of bundle {BUNDLE}, channel *: 2 promoters, 1 publishers, epoch 3 at least" in said
+    assert "not read: next.pem; a key is a file NAME.json" in said
+    assert ".data" not in said
+    shown = shipped.person.run("keys", "show", f"--keyring={shipped.keyring}")
+    assert (shown["ignored"], [key["name"] for key in shown["keys"]]) == (["next.pem"], ["ci"])
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--not-after=2020-01-01T00:00:00Z"], "is over"),
+        (["--not-before=2099-01-01T00:00:00Z", "--not-after=2098-01-01T00:00:00Z"], "not after --not-before"),
+        (["--not-after=tomorrow"], "is no time"),
+    ],
+    ids=["over", "ends before it begins", "no time"],
+)
+def test_key_that_would_never_count_is_not_made(
+    options: list[str], problem: str, shipped: Firm, tmp_path: Path
+) -> None:
+    error = shipped.person.fail(2, "keys", "generate", "--name=new", f"--out={tmp_path / 'new'}", *options)
+    assert problem in error["message"]
+    assert not (tmp_path / "new").exists()
+
+
+def test_wrong_key_files_are_told_in_our_own_words(shipped: Firm, tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import (
+        BestAvailableEncryption,
+        Encoding,
+        PrivateFormat,
+        load_pem_private_key,
+    )
+
+    key = load_pem_private_key((shipped.keys / "ci.pem").read_bytes(), None)
+    assert isinstance(key, Ed25519PrivateKey)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    public = json.loads((shipped.keys / "ci.json").read_bytes())["key"].encode()
+    for content, words in ((locked, "passphrase"), (public, "public key"), (b"nothing", "no private key")):
+        file = tmp_path / "wrong.pem"
+        file.write_bytes(content)
+        error = shipped.person.fail(2, "hold", f"--signer={file}")
+        assert words in error["message"], error
+    for uri, words in (("vault:ci", "awskms:"), (f"{shipped.keys}/ci.pem,{shipped.keys}/ops.pem", "one --signer for")):
+        error = shipped.person.fail(2, "hold", f"--signer={uri}")
+        assert words in error["hint"], error
+    (shipped.keyring / "bad.json").write_text(json.dumps({"format": 1, "key": (shipped.keys / "ci.pem").read_text()}))
+    said = shipped.person.fail(1, "hold", *shipped.signed("ci"))["message"]
+    assert f"{shipped.keyring}: bad.json.key: not a public key in PEM form; it is a private key" in said
