@@ -191,6 +191,11 @@ class Standing:
         """What a component wrote."""
         return (self.home / f"{name}.log").read_text(errors="replace")
 
+    def task_logs(self, run_id: str) -> str:
+        """What the tasks of a run wrote so far."""
+        logs = sorted((self.home / "logs").glob(f"dag_id=*/run_id={run_id}/**/*.log"))
+        return "".join(path.read_text(errors="replace") for path in logs)
+
     def check_all_run(self) -> None:
         """Fail unless every component that was started still runs."""
         for name, process in self._processes.items():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.airflow.standing import Standing
+from tests.airflow.standing import BUNDLE, Standing
 from tests.e2e.harness import Operator, Repository, wait_for
 
 if TYPE_CHECKING:
@@ -171,3 +171,25 @@ def test_a_store_that_is_away_stops_nothing_that_is_there(story: Story) -> None:
     airflow.wait_for_dag("proof", five)
     assert airflow.rows("SELECT * FROM import_error") == []
     assert (airflow.versions / five).is_dir()
+
+
+def test_a_new_pod_without_the_version_waits_for_the_store_and_says_why(story: Story, tmp_path: Path) -> None:
+    airflow = story.airflow
+    six = story.ship("six")
+    airflow.wait_for_dag("proof", six)
+    store = story.repository.path.parent / "store"
+    store.rename(store.with_name("away"))
+    try:
+        airflow.stop("scheduler")
+        airflow.settings = {"dag_processor__dag_bundle_storage_path": tmp_path / "disk"}
+        airflow.start("scheduler")  # which runs the tasks
+        airflow.trigger("proof", "f")
+        why = f"version {six} of {BUNDLE} is not to be had yet"
+        wait_for(lambda: why in airflow.task_logs("f") or None, "the task to say why it waits", seconds=120)
+        assert airflow.rows("SELECT state FROM dag_run WHERE run_id = 'f'") == [("running",)]
+        assert story.said("f") == []
+    finally:
+        store.with_name("away").rename(store)
+    story.go("f")
+    airflow.wait_for_run("f")
+    assert story.said("f") == [(task, "six", "six", six) for task in ("first", "second")]
