@@ -23,6 +23,7 @@ from dagferry_schemas.names import check_name, check_version
 from dagferry_storage import disk
 
 from . import logs, tokens
+from .cli_doctor import doctor
 from .cli_options import ENVIRONMENT, OUTPUT, SETTINGS, agent_id, following, option, settings_of
 
 if TYPE_CHECKING:
@@ -108,6 +109,9 @@ def pull(version: str | None, **options: Any) -> None:  # noqa: ANN401
     delivery.prepare()
     reply = delivery.pull() if wanted is None else delivery.pull_version(wanted)
     commandline.emit(reply.to_dict(), options["output"], _pull_text(reply))
+
+
+commands.add_command(doctor)
 
 
 @commands.command()

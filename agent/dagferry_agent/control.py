@@ -75,6 +75,19 @@ def ask(folder: Path, question: Mapping[str, Any], seconds: float) -> dict[str, 
     return dict(answer)
 
 
+def is_there(folder: Path) -> bool:
+    """Whether an agent runs in ``folder`` that listens there; one of another user counts."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            with _named(folder) as address:
+                connection.connect(address)
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
 class Control:
     """Answers questions in ``folder`` with what ``answer`` says; what that raises is an error for who asked."""
 

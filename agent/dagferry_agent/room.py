@@ -68,6 +68,13 @@ def need_of(content: Content, tree: Tree, before: Release | None, block: int) ->
     return Need(size + len(folders) * block, inodes + len(folders))
 
 
+def most_of(content: Content, block: int) -> Need:
+    """What a release takes at the most, as its record tells: the tarball, every file, a folder for each."""
+    files = content.files.count
+    size = _blocks(content.tarball.size, block) + content.tarball.plain_size + files * block
+    return Need(size, 2 + 2 * files)
+
+
 def _blocks(size: int, block: int) -> int:
     return -(-size // block) * block
 

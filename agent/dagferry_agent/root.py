@@ -63,13 +63,19 @@ class Root:
         with disk.doing(f"preparing {self.path}"):
             for folder in folders:
                 self._make(folder)
-            devices = {folder.stat().st_dev for folder in folders}
+        self.require_one_volume()
+        locking.require_locks(self.path / "lock")
+
+    def require_one_volume(self) -> None:
+        """See to it that what there is of the root lies on one file system. Raises `MachineFault`."""
+        folders = (self.path, self.releases, self.staging, self._lists, self._locks)
+        with disk.doing(f"reading {self.path}"):
+            devices = {folder.stat().st_dev for folder in folders if folder.exists()}
         if len(devices) > 1:
             raise MachineFault(
                 f"{self.path}: releases, staging and lists lie on different file systems",
                 "a release is activated by rename, which needs one: mount the whole root, not folders inside it",
             )
-        locking.require_locks(self.path / "lock")
 
     def _make(self, folder: Path) -> None:
         """Make a folder that Airflow's user can read, whatever the umask is; one that is there stays as it is."""

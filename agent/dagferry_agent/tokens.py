@@ -116,10 +116,11 @@ def authenticate(entries: Sequence[Entry], presented: bytes, now: str) -> Entry 
     for entry in entries:
         if hmac.compare_digest(entry.sha256.encode("ascii"), digest):
             found = entry
-    return found if found is not None and _is_valid(found, now) else None
+    return found if found is not None and is_valid(found, now) else None
 
 
-def _is_valid(entry: Entry, now: str) -> bool:
+def is_valid(entry: Entry, now: str) -> bool:
+    """Whether the entry's time has begun and is not over (rule 4)."""
     started = entry.not_before is None or moment(entry.not_before) <= moment(now)
     ended = entry.not_after is not None and moment(entry.not_after) <= moment(now)
     return started and not ended

@@ -6,8 +6,7 @@
   No verdict is written where the store could not be asked to the end.
 * The doctor leaves nothing behind. It makes no store either, but reads first: a directory that is not there may be a
   volume that is not mounted.
-* A reader cannot tell how far apart the clocks are, because it only sees when others wrote. An object that was written
-  after this machine's present proves that this machine is behind; everything else is left open, and says so.
+* A reader cannot tell how far apart the clocks are, because it only sees when others wrote (`not_behind`).
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagferry_schemas import fields, layout
 from dagferry_schemas.errors import BadData, DeliveryFailed
-from dagferry_storage.probe import PROMISES, Check, Failed, compare_clocks, examine, trying
+from dagferry_storage.probe import PROMISES, Check, Failed, examine, not_behind, trying
 from dagferry_storage.store import SET_THE_CLOCK, Exists, Missing
 
 from . import catalog
@@ -73,7 +72,7 @@ def diagnose_reading(store: Store, bundle: str, clock: Callable[[], float]) -> t
         {
             "credentials": store.identity,
             "read": lambda: _read(store, bundle),
-            "clock": lambda: _not_behind(store, bundle, clock),
+            "clock": lambda: not_behind(store, layout.store_json(bundle), clock),
             "verdict": lambda: _verdict(store, bundle),
         }
     )
@@ -85,17 +84,6 @@ def _read(store: Store, bundle: str) -> str:
         return f"{key} was read, {len(store.read(key, limit=layout.MAX_DOCUMENT).body)} bytes"
     except Missing:
         return f"the store answered; there is no {key} yet"
-
-
-def _not_behind(store: Store, bundle: str, clock: Callable[[], float]) -> str:
-    try:
-        written = store.modified(layout.store_json(bundle))
-    except Missing:
-        return "there is no object to compare with; nothing can be told without writing"
-    now = clock()
-    if written > now:
-        return compare_clocks(now, written, now)
-    return "store.json was written before this machine's present; more cannot be told without writing"
 
 
 def _verdict(store: Store, bundle: str) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dagferry_schemas.errors import DagferryError
 
-from .store import Exists, Superseded
+from .store import Exists, Missing, Superseded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -109,6 +109,22 @@ def compare_clocks(before: float, stored: float, after: float) -> str:
     if max(ahead, behind) > MOST_APART:
         raise Failed(f"{said}; {MOST_APART} s are allowed")
     return said
+
+
+def not_behind(store: Store, key: str, clock: Callable[[], float]) -> str:
+    """What a reader can tell of this machine's clock from the time at which somebody else wrote ``key``.
+
+    An object that was written after this machine's present proves that this machine is behind; everything else is left
+    open, and says so. Raises `Failed`.
+    """
+    try:
+        written = store.modified(key)
+    except Missing:
+        return "there is no object to compare with; nothing can be told without writing"
+    now = clock()
+    if written > now:
+        return compare_clocks(now, written, now)
+    return f"{key.rpartition('/')[2]} was written before this machine's present; more cannot be told without writing"
 
 
 class _LateBody(io.BytesIO):
