@@ -358,6 +358,15 @@ def test_record_that_nobody_signed_is_refused_as_a_pull_would(ward: Ward) -> Non
     assert [one.name for one in found.values() if one.fails] == ["channel"]
 
 
+def test_head_that_was_put_back_is_refused_as_a_pull_would(ward: Ward) -> None:
+    head = ward.pod.store_folder / layout.head(BUNDLE, CHANNEL)
+    before = head.read_bytes()
+    ward.pod.shelf.ship("v3", ONE)
+    ward.pod.delivery.pull()
+    head.write_bytes(before)
+    only(ward.amiss(), "channel", "went back from generation 3 to 2")
+
+
 def test_keyring_without_the_key_that_signed_is_told_at_the_record(ward: Ward) -> None:
     (ward.pod.keyring / "ci.json").unlink()
     (ward.pod.keyring / "ops.json").write_bytes(OPS.entry())
