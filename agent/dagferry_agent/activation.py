@@ -18,6 +18,7 @@ from dagferry_storage import disk
 from . import retention
 from . import state as memory
 from .clock import utc
+from .renewing import show_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,8 @@ class Activation:
         self._live = live
         self._clock = clock
         self._durable = settings.durability != "none"
+        self._replaced: list[str] = []
+        """The releases that were live since Airflow was last shown what differs."""
 
     def switch(self, state: State, heard: State, wanted: Wanted, work: Work, stamp: int) -> PullReply:
         """Make the release of ``wanted``, which is on the disk and verified, live, and remember that first."""
@@ -53,6 +56,8 @@ class Activation:
             self._live.switching(short)
             with disk.doing(f"activating {wanted.version} in {self._root.path}"):
                 self._root.switch(short, durable=self._durable)
+            if live:
+                self._replaced.append(live)
         if switched or not self._live.is_verified():
             self._live.switched(short)
         self._tidy(remembered, short)
@@ -63,6 +68,17 @@ class Activation:
             files_linked=work.linked,
             files_copied=work.copied,
         )
+
+    def show_again(self) -> int:
+        """Give the DAG files that the last switches changed a new time; how many there were. Raises `MachineFault`."""
+        names, self._replaced = self._replaced, []
+        live = self._root.live()
+        release = self._root.find(live) if live else None
+        before = [found for name in names if name != live and (found := self._root.find(name)) is not None]
+        if release is None or not before:
+            return 0
+        durability, stamp = self._settings.durability, self.stamp(self.state())
+        return show_again(self._root, release, before, stamp=stamp, durability=durability)
 
     def unchanged(self, state: State) -> PullReply:
         """What is live, and was. Raises `DeliveryFailed` if nothing is."""

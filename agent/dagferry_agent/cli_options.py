@@ -109,6 +109,13 @@ SETTINGS = stack(
         show_default=True,
         help="How files are flushed to disk; none is for tmpfs.",
     ),
+    option(
+        "--airflow-settle-seconds",
+        type=float,
+        default=31.0,
+        show_default=True,
+        help="After a switch, changed DAG files get a new time once more; 0: never.",
+    ),
     option("--heal", is_flag=True, help="Put back files that were edited in the live release, and not only say so."),
     option("--agent-id", default=None, metavar="NAME", help="This agent's name.  [default: the host name]"),
     option("--label", multiple=True, metavar="K=V", help="A label that rollouts may name; repeatable."),
@@ -145,6 +152,7 @@ def settings_of(options: dict[str, Any]) -> Settings:
         grace_hours=_amount("--grace-hours", options["grace_hours"]),
         durability=options["durability"],
         heal=options["heal"],
+        airflow_settle_seconds=_amount("--airflow-settle-seconds", options["airflow_settle_seconds"]),
         labels=_labels(options["label"]),
     )
 

@@ -170,6 +170,11 @@ class Delivery:
         """Follow the channel again from the next pull on; the reply says what is live until then. Raises `Unknown`."""
         return self._by_hand(self._hand.resume)
 
+    def show_again(self) -> int:
+        """Give the DAG files that the last switches changed a new time; how many there were. Raises `MachineFault`."""
+        with self._pulling, self.root.lock():
+            return self._activation.show_again()
+
     def _by_hand(self, work: Callable[[], PullReply]) -> PullReply:
         began = time.monotonic()
         with self._pulling, self.root.lock():

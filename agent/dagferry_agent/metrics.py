@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from dagferry_schemas.endpoint import AgentStatus, PullReply
 
+    from .outcome import Outcome
     from .probes import Look
-    from .service import Outcome
 
 PREFIX: Final = "dagferry_agent"
 BUCKETS: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)

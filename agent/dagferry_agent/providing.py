@@ -14,7 +14,8 @@ from dagferry_storage import disk, fetch
 from . import room
 from .drift import find_drift
 from .releases import Release
-from .staging import Work, mend, renew, stage
+from .renewing import renew
+from .staging import Work, mend, stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

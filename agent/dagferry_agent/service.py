@@ -6,7 +6,9 @@
 3. Between pulls: ``poll_seconds``, give or take a fifth, so that the pods of a fleet spread out. After failures the
    pause doubles up to five minutes. A request is never delayed by it, and starts it anew. 0 seconds: no polling.
 4. What somebody in the pod asks for by hand is done in the same thread, before the next pull.
-5. Whatever a pull raises ends up in its job and in the log; the thread goes on. One line per outcome: a failure that
+5. A while after a switch Airflow is shown once more what changed (`renewing`). Whatever else there is to do goes first,
+   and another switch begins the while anew. An agent that ends before does not do it.
+6. Whatever a pull raises ends up in its job and in the log; the thread goes on. One line per outcome: a failure that
    may pass is a warning, refused content an error, a bug an error with its traceback. ``observe`` is told of each.
 """
 
@@ -17,10 +19,13 @@ import threading
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from dagferry_schemas.commandline import plain
-from dagferry_schemas.errors import BadData, DagferryError, DeliveryFailed
+from dagferry_schemas.errors import DagferryError, DeliveryFailed
+
+from .outcome import Outcome, log_failure, log_success
 
 if TYPE_CHECKING:
     import random
@@ -86,6 +91,10 @@ class Delivery(Protocol):
         """Follow the channel again from the next pull on. Raises `DagferryError`."""
         ...
 
+    def show_again(self) -> int:
+        """Give the DAG files that the last switches changed a new time; how many. Raises `DagferryError`."""
+        ...
+
     def status(self) -> AgentStatus:
         """What is live, from the disk and the last pull's outcome; raises nothing for a foreseen failure."""
         ...
@@ -113,15 +122,6 @@ class Job:
         self.done.set_running_or_notify_cancel()
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a pull ended: ``at`` on the service's clock, with a reply or an error."""
-
-    at: float
-    reply: PullReply | None = None
-    error: Exception | None = None
-
-
 class PullService:
     """The thread that pulls. Methods may be called from any thread.
 
@@ -147,6 +147,8 @@ class PullService:
         self._orders: deque[tuple[Job, Callable[[], PullReply]]] = deque()
         self._failures = 0
         self._stopping = False
+        self._settle_seconds = delivery.settings.airflow_settle_seconds
+        self._show_at: float | None = None
         self._last: Outcome | None = None
         self._last_success: Outcome | None = None
         # A daemon: a store that does not answer must not keep the process alive. Every step of a pull may be cut off.
@@ -209,42 +211,59 @@ class PullService:
 
     def _work(self) -> None:
         while (turn := self._next()) is not None:
-            job, action = turn
-            outcome = self._attempt(action)
-            pulled = action == self._delivery.pull
-            if pulled:
-                self._remember(outcome)
-            if pulled or outcome.reply is not None:  # what somebody did by hand and failed, they were told
-                self._observe(outcome)
-            if outcome.reply is not None:
-                job.done.set_result(outcome.reply)
-            else:
-                job.done.set_exception(outcome.error)
+            turn()
 
-    def _next(self) -> tuple[Job, Callable[[], PullReply]] | None:
-        """The next job and what it is, once there is one or a poll is due; None to end."""
+    def _perform(self, job: Job, action: Callable[[], PullReply]) -> None:
+        outcome = self._attempt(action)
+        pulled = action == self._delivery.pull
+        if pulled:
+            self._remember(outcome)
+        if outcome.reply is not None and outcome.reply.changed and self._settle_seconds:
+            self._show_at = self._clock() + self._settle_seconds
+        if pulled or outcome.reply is not None:  # what somebody did by hand and failed, they were told
+            self._observe(outcome)
+        if outcome.reply is not None:
+            job.done.set_result(outcome.reply)
+        else:
+            job.done.set_exception(outcome.error)
+
+    def _show_again(self) -> None:
+        self._show_at = None
+        try:
+            count = self._delivery.show_again()
+        except DagferryError as error:
+            _log.warning("what changed was not shown to Airflow once more: %s", plain(error.message))
+            return
+        _log.log(logging.INFO if count else logging.DEBUG, "%d changed DAG files are shown to Airflow once more", count)
+
+    def _next(self) -> Callable[[], None] | None:
+        """What to do next, once there is something; None to end."""
         with self._changed:
             pause = pause_before_poll(self._poll_seconds, self._failures, self._rng.random())
-            self._changed.wait_for(lambda: self._stopping or self._orders or self._queued is not None, pause)
+            settling = None if self._show_at is None else max(0.0, self._show_at - self._clock())
+            first = settling if pause is None else pause if settling is None else min(pause, settling)
+            self._changed.wait_for(lambda: self._stopping or self._orders or self._queued is not None, first)
             if self._stopping:
                 return None
             if self._orders:
-                return self._orders.popleft()
+                return partial(self._perform, *self._orders.popleft())
+            if self._queued is None and settling is not None and first == settling:
+                return self._show_again
             job, self._queued = self._queued or self._new_job(), None
-            return job, self._delivery.pull
+            return partial(self._perform, job, self._delivery.pull)
 
     def _attempt(self, action: Callable[[], PullReply]) -> Outcome:
         try:
             reply = action()
         except DagferryError as error:
-            _log_failure(error)
+            log_failure(error)
             return Outcome(self._clock(), error=error)
         except Exception as error:  # noqa: BLE001 (the thread has to live on; it is logged and ends up in the job)
             _log.exception(
                 "pull: a bug in dagferry, please report it; the live release stays", extra={"facts": {"code": "bug"}}
             )
             return Outcome(self._clock(), error=error)
-        _log_success(reply)
+        log_success(reply)
         return Outcome(self._clock(), reply=reply)
 
     def _remember(self, outcome: Outcome) -> None:
@@ -266,28 +285,3 @@ def pause_before_poll(poll_seconds: float, failures: int, draw: float) -> float 
     doubled = poll_seconds * 2.0 ** min(failures, 20)
     # The bound leaves room for the jitter: a fleet that waits its longest must not come back all at once either.
     return max(poll_seconds, min(doubled, MAX_PAUSE / (1 + JITTER))) * (1 - JITTER + 2 * JITTER * draw)
-
-
-def _log_success(reply: PullReply) -> None:
-    facts = {"facts": reply.to_dict()}
-    if not reply.changed:
-        _log.debug("pull: %s stays, generation %s", reply.version, reply.generation, extra=facts)
-        return
-    _log.info(
-        "pull: now serving %s, %s (was %s): %d files written, %d linked, %d bytes fetched, %.2f s",
-        reply.version,
-        f"generation {reply.generation}" if reply.generation is not None else "as was asked for here",
-        reply.previous or "nothing",
-        reply.files_written,
-        reply.files_linked,
-        reply.bytes_fetched,
-        reply.seconds,
-        extra=facts,
-    )
-
-
-def _log_failure(error: DagferryError) -> None:
-    level = logging.ERROR if isinstance(error, BadData) else logging.WARNING
-    hint = f" ({error.hint})" if error.hint else ""
-    facts = {"facts": {"code": error.code}}
-    _log.log(level, "pull failed: %s: %s", error.code, plain(error.message + hint), extra=facts)

@@ -34,4 +34,5 @@ class Settings:
     grace_hours: float = 6.0
     durability: Durability = "auto"
     heal: bool = False
+    airflow_settle_seconds: float = 31.0
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -16,7 +16,6 @@ import secrets
 import stat
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
-from dagferry_schemas import compression
 from dagferry_schemas.names import short_tree
 from dagferry_storage import disk, unpack
 
@@ -100,7 +99,7 @@ class _Sink:
             mtime = self._refused.mtime
             self.copied += 1
         else:
-            mtime = _fresh_mtime(self._stamp, self._known.at(file.path)[1])
+            mtime = fresh_mtime(self._stamp, self._known.at(file.path)[1])
             self.written += 1
         os.utime(descriptor, ns=(mtime, mtime))
         if self._sync:
@@ -108,7 +107,7 @@ class _Sink:
         self.marks.add(Mark.of(os.fstat(descriptor)))
 
 
-def _fresh_mtime(now: int, before: Mark | None) -> int:
+def fresh_mtime(now: int, before: Mark | None) -> int:
     """``now`` (nanoseconds), moved to the second after ``before`` if that is not in the past by whole seconds."""
     if before is None or now // _SECOND > before.mtime // _SECOND:
         return now
@@ -132,7 +131,7 @@ def stage(
     with disk.doing(f"staging in {root.staging}"):
         folder = root.new_staging(short_tree(tree.digest))
         try:
-            return _fill(root, folder, tarball, spool, before, stamp, _flushing(durability, tree, before))
+            return _fill(root, folder, tarball, spool, before, stamp, flushing_of(durability, tree, before))
         except BaseException:
             erase(folder)
             raise
@@ -149,7 +148,7 @@ def _fill(
 ) -> Staged:
     sink = _unpack(folder, tarball, spool, before, stamp, sync=flushing == "fsync")
     for parent, _, _ in os.walk(folder, topdown=False):
-        _stamp_folder(parent, stamp, sync=flushing == "fsync")
+        stamp_folder(parent, stamp, sync=flushing == "fsync")
     if flushing == "syncfs":
         flush(folder)
     release = root.add(folder, tarball.tree.tree, sink.marks.finish(), durable=flushing != "none")
@@ -203,7 +202,7 @@ def mend(
                 (good / path).rename(place)
             for folder in {(release.folder / path).parent for path in wrong}:
                 if folder.is_dir():
-                    _stamp_folder(folder, stamp, sync=durability != "none")
+                    stamp_folder(folder, stamp, sync=durability != "none")
         finally:
             erase(aside)
             erase(good)
@@ -219,7 +218,7 @@ def marks_of(release: Release) -> bytes:
     return marks.finish()
 
 
-def _flushing(durability: Durability, tree: Tree, before: Release | None) -> Durability:
+def flushing_of(durability: Durability, tree: Tree, before: Release | None) -> Durability:
     """What ``auto`` comes to: fsync is kinder to the node for a few files, syncfs is much faster for many."""
     if durability != "auto":
         return durability
@@ -234,7 +233,8 @@ def _flushing(durability: Durability, tree: Tree, before: Release | None) -> Dur
     return "fsync"
 
 
-def _stamp_folder(folder: str | Path, stamp: int, *, sync: bool) -> None:
+def stamp_folder(folder: str | Path, stamp: int, *, sync: bool) -> None:
+    """Give a folder its time, in milliseconds. Raises `OSError`."""
     os.utime(folder, ns=(stamp * 1_000_000,) * 2)
     if sync:
         disk.sync_folder(folder)
@@ -249,55 +249,3 @@ def flush(folder: Path) -> None:
             raise OSError(number, os.strerror(number), str(folder))
     finally:
         os.close(descriptor)
-
-
-def renew(root: Root, release: Release, live: Release | None, *, stamp: int, durability: Durability) -> int:
-    """Give the files of a dormant release that differ from the live one the present as mtime; how many there were.
-
-    Otherwise Airflow would not notice a way back before its next full round. Each file is replaced by a new inode with
-    the same bytes: an inode may be shared with other releases, and its time is not ours alone. The release has to be
-    verified (`releases.find_drift`) and is whole after every step. Raises `MachineFault`.
-    """
-    marks = Marks()
-    fresh = 0
-    with disk.doing(f"renewing {release.folder}"):
-        known = Known(live)  # reads from the disk, as all of a release does
-        flushing = _flushing(durability, release.tree, live)
-        touched: set[Path] = set()
-        for file, own in release.files():
-            other, mark = known.at(file.path)
-            if other != file:
-                path = release.folder / file.path
-                mtime = _fresh_mtime(stamp * 1_000_000, mark)
-                own = _replace_inode(path, root, file, mtime, sync=flushing == "fsync")
-                touched.add(path.parent)
-                fresh += 1
-            if own is not None:
-                marks.add(own)
-        for folder in touched:
-            _stamp_folder(folder, stamp, sync=flushing == "fsync")
-        if flushing == "syncfs":
-            flush(release.folder)
-        if release.marks:
-            root.write_marks(release.tree, marks.finish(), durable=durability != "none")
-    return fresh
-
-
-def _replace_inode(path: Path, root: Root, file: TreeFile, mtime: int, *, sync: bool) -> Mark:
-    temporary = root.staging / secrets.token_hex(16)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with path.open("rb") as source, os.fdopen(descriptor, "wb") as target:
-        for chunk in iter(lambda: source.read(compression.CHUNK), b""):
-            target.write(chunk)
-        target.flush()
-        os.fchmod(descriptor, 0o555 if file.executable else 0o444)
-        os.utime(descriptor, ns=(mtime, mtime))
-        if sync:
-            os.fsync(descriptor)
-        mark = Mark.of(os.fstat(descriptor))
-    try:
-        temporary.rename(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return mark

@@ -23,6 +23,7 @@ from dagferry_schemas.version import check_format
 from dagferry_storage import disk
 
 from . import locking
+from .renewing import DAG_FILES
 from .staging import flush
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from dagferry_schemas.tree import TreeFile
 
-_DAG_FILES: Final = (".py", ".zip")
 _MAX_NOTE: Final = 4096
 _FORMAT: Final = 1
 
@@ -122,7 +122,7 @@ class VersionFolders:
 
     def _dag_files(self, version: str) -> Iterator[str]:
         for folder, _, names in os.walk(self.path(version)):
-            yield from (f"{folder}/{name}" for name in names if name.endswith(_DAG_FILES))
+            yield from (f"{folder}/{name}" for name in names if name.endswith(DAG_FILES))
 
     def names(self) -> list[str]:
         """The versions that are there. Raises `MachineFault`."""

@@ -28,7 +28,13 @@ class FakeDelivery:
     """
 
     def __init__(
-        self, *, head: int | None = 1, poll_seconds: float = 0.0, port: int = 0, tokens_file: Path | None = None
+        self,
+        *,
+        head: int | None = 1,
+        poll_seconds: float = 0.0,
+        port: int = 0,
+        tokens_file: Path | None = None,
+        settle_seconds: float = 0.0,
     ) -> None:
         self._settings = Settings(
             store="file:///nowhere",
@@ -39,7 +45,11 @@ class FakeDelivery:
             port=port,
             poll_seconds=poll_seconds,
             tokens_file=tokens_file,
+            airflow_settle_seconds=settle_seconds,
         )
+        self.shown: list[int | None] = []
+        self.show_failure: Exception | None = None
+        self.show_began = threading.Semaphore(0)
         self.head = head
         self.served: int | None = None
         self.failure: Exception | None = None
@@ -113,6 +123,13 @@ class FakeDelivery:
 
     def resume(self) -> PullReply:
         raise Unknown("nothing is pinned here", code="not_pinned")
+
+    def show_again(self) -> int:
+        self.shown.append(self.served)
+        self.show_began.release()
+        if self.show_failure is not None:
+            raise self.show_failure
+        return 1
 
     def pull_version(self, version: str) -> PullReply:
         raise Unknown(f"version {version!r} does not exist")

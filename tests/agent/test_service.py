@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dagferry_agent.service import Delivery, Draining, Job, PullService, pause_before_poll
-from dagferry_schemas.errors import DeliveryFailed, Untrusted
+from dagferry_schemas.errors import DeliveryFailed, MachineFault, Untrusted
 
 from .fake import FakeDelivery, wait_for_pulls
 
@@ -201,3 +201,68 @@ def test_a_long_poll_interval_is_not_shortened_by_a_failure() -> None:
 
 def test_zero_poll_seconds_never_poll_after_failures_either() -> None:
     assert pause_before_poll(0.0, 3, 0.5) is None
+
+
+def settling(seconds: float) -> FakeDelivery:
+    return FakeDelivery(settle_seconds=seconds)
+
+
+def test_what_a_switch_changed_is_shown_once_more_a_while_later() -> None:
+    delivery = settling(0.05)
+    service = made(delivery)
+    service.start()
+    assert delivery.show_began.acquire(timeout=10)
+    reply_of(service.request())
+    assert service.stop(10)
+    assert delivery.shown == [1], "once, and not after a pull that switched nothing"
+
+
+def test_another_switch_begins_the_while_anew() -> None:
+    delivery = settling(0.5)
+    service = made(delivery)
+    service.start()
+    wait_for_pulls(service)
+    for generation in (2, 3, 4):
+        delivery.head = generation
+        assert reply_of(service.request()).changed
+    assert delivery.show_began.acquire(timeout=10)
+    assert service.stop(10)
+    assert delivery.shown == [4]
+
+
+def test_a_pull_goes_before_what_is_to_be_shown_once_more() -> None:
+    delivery = settling(0.05)
+    service = made(delivery)
+    delivery.may_end.clear()
+    service.start()
+    delivery.wait_until_begun()
+    delivery.head = 2
+    job = service.request()
+    delivery.may_end.set()
+    assert reply_of(job).generation == 2
+    assert delivery.show_began.acquire(timeout=10)
+    assert service.stop(10)
+    assert delivery.shown == [2]
+
+
+def test_nothing_is_shown_once_more_where_that_is_switched_off() -> None:
+    delivery = settling(0.0)
+    service = made(delivery)
+    service.start()
+    for generation in (2, 3):
+        delivery.head = generation
+        reply_of(service.request())
+    assert service.stop(10)
+    assert delivery.shown == []
+
+
+def test_a_failure_to_show_something_once_more_is_a_warning_and_pulls_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    delivery = settling(0.05)
+    delivery.show_failure = MachineFault("the disk is gone")
+    service = made(delivery)
+    service.start()
+    assert delivery.show_began.acquire(timeout=10)
+    delivery.head = 2
+    assert reply_of(service.request()).generation == 2
+    assert service.stop(10)
+    assert "was not shown to Airflow once more: the disk is gone" in caplog.text

@@ -118,7 +118,15 @@ class Reader(Running):
     read one file in each of its own rounds, of which it makes as many as it can.
     """
 
-    def __init__(self, version: str, airflow: Airflow, folder: Path, *, reread_seconds: int = REREAD_SECONDS) -> None:
+    def __init__(
+        self,
+        version: str,
+        airflow: Airflow,
+        folder: Path,
+        *,
+        reread_seconds: int = REREAD_SECONDS,
+        too_soon_seconds: int = 0,
+    ) -> None:
         self.version = version
         self._active = "is_active" if version == "2.11" else "NOT is_stale"
         if version == "2.11":
@@ -127,7 +135,7 @@ class Reader(Running):
                 "scheduler",
                 "--skip-serve-logs",
                 core__dags_folder=folder,
-                core__min_serialized_dag_update_interval=0,
+                core__min_serialized_dag_update_interval=too_soon_seconds,
                 scheduler__min_file_process_interval=reread_seconds,
                 scheduler__dag_dir_list_interval=LIST_SECONDS,
                 scheduler__scheduler_idle_sleep_time=0.05,
@@ -137,7 +145,7 @@ class Reader(Running):
                 airflow,
                 "dag-processor",
                 core__dags_folder=folder,
-                core__min_serialized_dag_update_interval=0,
+                core__min_serialized_dag_update_interval=too_soon_seconds,
                 dag_processor__min_file_process_interval=reread_seconds,
                 dag_processor__refresh_interval=LIST_SECONDS,
                 dag_processor__bundle_refresh_check_interval=LIST_SECONDS,
@@ -147,6 +155,12 @@ class Reader(Running):
         """Each DAG that the database knows: whether it is active, and when its file was last read."""
         rows = database.execute(f"SELECT dag_id, {self._active}, last_parsed_time FROM dag")
         return {dag_id: (bool(active), _moment(read)) for dag_id, active, read in rows if read}
+
+    def shows(self, dag_id: str, word: str) -> bool:
+        """Whether the newest serialized form of the DAG has that word."""
+        question = "SELECT data FROM serialized_dag WHERE dag_id = ? ORDER BY last_updated DESC LIMIT 1"
+        with closing(self.connect()) as database:
+            return any(f'"{word}"' in str(data) for (data,) in database.execute(question, (dag_id,)))
 
     def holds(self, dag_id: str, *words: str) -> bool:
         """Whether the serialized DAG has all of ``words``."""
