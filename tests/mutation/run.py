@@ -66,6 +66,7 @@ TARGETS: Final = {
             "tests/agent/test_root.py",
             "tests/agent/test_activation.py",
             "tests/agent/test_by_hand.py",
+            "tests/agent/test_renewing.py",
             "tests/agent/test_delivery.py",
             "--deselect=tests/agent/test_delivery.py::test_readers_never_miss_the_folder",  # long, and up to chance
         ),
