@@ -74,8 +74,8 @@ class Activation:
         names, self._replaced = self._replaced, []
         live = self._root.live()
         release = self._root.find(live) if live else None
-        before = [found for name in names if name != live and (found := self._root.find(name)) is not None]
-        if release is None or not before:
+        before = [found for name in names if (found := self._root.find(name)) is not None]
+        if release is None:
             return 0
         durability, stamp = self._settings.durability, self.stamp(self.state())
         return show_again(self._root, release, before, stamp=stamp, durability=durability)

@@ -114,3 +114,11 @@ def test_release_before_that_is_gone_is_no_reason_to_fail(pod: Pod) -> None:
     (before,) = set(root.names()) - {root.live()}
     assert root.remove(before)
     assert pod.delivery.show_again() == 0
+
+
+def test_live_release_that_is_gone_is_no_reason_to_fail(pod: Pod) -> None:
+    root = pod.delivery.root
+    live = root.live()
+    assert live is not None
+    (pod.root / "releases" / live).rename(pod.root / "releases" / "elsewhere")
+    assert pod.delivery.show_again() == 0
