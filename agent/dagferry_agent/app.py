@@ -79,15 +79,16 @@ def create_app(
     clock: Callable[[], float],
     draining: asyncio.Event | None = None,
     body_seconds: float = BODY_SECONDS,
+    airflow: Callable[[], dict[str, Any] | None] = lambda: None,
 ) -> Starlette:
     """The application. ``now`` gives the time as RFC 3339 in UTC, ``clock`` monotonic seconds.
 
-    Once ``draining`` is set, no request waits.
+    Once ``draining`` is set, no request waits. ``airflow`` says what Airflow made of the last switch.
     """
     front = Front(
         service,
         delivery,
-        Probes(service, delivery, meters),
+        Probes(service, delivery, meters, airflow),
         Rates(delivery.settings.pulls_per_minute, clock),
         draining or asyncio.Event(),
         body_seconds,
@@ -163,7 +164,7 @@ class Front:
     async def status(self, request: Request) -> Response:
         """What is served here, from the disk."""
         self._check_scope(request, "status")
-        status = await asyncio.to_thread(self._delivery.status)
+        status = await asyncio.to_thread(self._probes.status)
         return reply_json(200, status.to_dict())
 
     async def pull(self, request: Request) -> Response:

@@ -6,6 +6,7 @@ import re
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import click
 
@@ -116,6 +117,19 @@ SETTINGS = stack(
         show_default=True,
         help="After a switch, changed DAG files get a new time once more; 0: never.",
     ),
+    option("--airflow-url", default=None, metavar="URL", help="Airflow's API: it is told of each switch."),
+    option(
+        "--airflow-credentials-file",
+        type=click.Path(path_type=Path),
+        help="Who asks there: a JSON file with username and password, or with a token.",
+    ),
+    option(
+        "--airflow-bundle",
+        default="dags-folder",
+        show_default=True,
+        metavar="NAME",
+        help="What Airflow 3 calls the bundle of these DAGs.",
+    ),
     option("--heal", is_flag=True, help="Put back files that were edited in the live release, and not only say so."),
     option("--agent-id", default=None, metavar="NAME", help="This agent's name.  [default: the host name]"),
     option("--label", multiple=True, metavar="K=V", help="A label that rollouts may name; repeatable."),
@@ -132,8 +146,6 @@ SETTINGS = stack(
 def settings_of(options: dict[str, Any]) -> Settings:
     """The settings that ``options`` describe. Raises `Usage`."""
     host, port = _address(options["listen"])
-    tokens_file: Path | None = options["tokens_file"]
-    keyring: Path | None = options["keyring"]
     return Settings(
         store=options["store"],
         bundle=check_name("bundle", options["bundle"]),
@@ -142,8 +154,8 @@ def settings_of(options: dict[str, Any]) -> Settings:
         agent_id=agent_id(options),
         host=host,
         port=port,
-        tokens_file=tokens_file.absolute() if tokens_file is not None else None,
-        keyring=keyring.absolute() if keyring is not None else None,
+        tokens_file=_absolute(options["tokens_file"]),
+        keyring=_absolute(options["keyring"]),
         **_tls(options),
         allowed_hosts=frozenset(map(_host, options["allowed_host"])),
         pulls_per_minute=options["pulls_per_minute"],
@@ -152,6 +164,9 @@ def settings_of(options: dict[str, Any]) -> Settings:
         grace_hours=_amount("--grace-hours", options["grace_hours"]),
         durability=options["durability"],
         heal=options["heal"],
+        airflow_url=_airflow(options["airflow_url"]),
+        airflow_credentials_file=_absolute(options["airflow_credentials_file"]),
+        airflow_bundle=check_name("bundle", options["airflow_bundle"]),
         airflow_settle_seconds=_amount("--airflow-settle-seconds", options["airflow_settle_seconds"]),
         labels=_labels(options["label"]),
     )
@@ -171,6 +186,23 @@ def _tls(options: dict[str, Any]) -> dict[str, Path]:
         present, absent = ("--tls-cert", "--tls-key") if "tls_cert" in given else ("--tls-key", "--tls-cert")
         raise Usage(f"{present} is given without {absent}", "https needs both files; http needs none")
     return given
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()
+
+
+def _airflow(url: str | None) -> str | None:
+    """Airflow's URL, as far as one can tell. Raises `Usage`."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise Usage(
+            f"--airflow-url {url!r} is no URL of Airflow's API",
+            "for example http://airflow-api-server:8080; who asks is said in --airflow-credentials-file",
+        )
+    return url
 
 
 def _host(name: str) -> str:

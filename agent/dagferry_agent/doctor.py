@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagferry_schemas.errors import BadData
 
-from .doctor_airflow import Reader
+from .doctor_airflow import Api, Reader
 from .doctor_endpoint import Endpoint
 from .doctor_finding import examine
 from .doctor_store import Source
@@ -42,6 +42,7 @@ def diagnose(
                 *source.steps(),
                 *Volume(root, lambda: source.content, read_only=read_only).steps(),
                 *Reader(root, dags_folder, environment, mounts).steps(),
+                *Api(settings).steps(),
                 *Endpoint(settings, clock).steps(),
             ]
         )

@@ -8,12 +8,14 @@ above the releases shows Airflow each of them twice, and it gives up (recursive 
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dagferry_storage import disk
 from dagferry_storage.probe import Failed
 
+from .api_client import AirflowClient
 from .doctor_finding import Untried, Warned
 from .root import CURRENT
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from .doctor_finding import Step
     from .root import Root
+    from .settings import Settings
 
 DAGS_FOLDER: Final = "AIRFLOW__CORE__DAGS_FOLDER"
 MOUNTS: Final = Path("/proc/self/mountinfo")
@@ -122,6 +125,32 @@ class Reader:
             if any(_same(self._root.releases / name, one) for one in (path, *path.parents)):
                 return name
         return None
+
+
+class Api:
+    """Airflow's API, where ``settings`` say that it is told of switches."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def steps(self) -> list[tuple[str, Step]]:
+        """The check."""
+        return [("airflow_api", self.airflow_api)]
+
+    def airflow_api(self) -> str:
+        """Whether Airflow lets this agent ask, and knows the bundle."""
+        settings = self._settings
+        if settings.airflow_url is None:
+            raise Untried("there is no --airflow-url")
+        bundle = settings.airflow_bundle
+        client = AirflowClient(settings.airflow_url, settings.airflow_credentials_file, bundle, threading.Event())
+        errors = len(client.import_errors())
+        if client.version() < 3:
+            return f"Airflow 2 answers; import errors: {errors}"
+        files = len(client.dag_files())
+        if not files:
+            raise Warned(f"Airflow knows no DAG of bundle {bundle!r}: is that its name there (--airflow-bundle)?")
+        return f"Airflow answers; files of bundle {bundle!r} with DAGs: {files}, import errors: {errors}"
 
 
 def read_mounts(text: str) -> list[Mount]:

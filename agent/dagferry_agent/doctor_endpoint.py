@@ -13,7 +13,7 @@ from dagferry_storage.probe import Failed
 from . import control
 from .clock import utc
 from .doctor_finding import Untried, Warned
-from .server import listen
+from .door import listen
 from .tls import Certificate
 from .tokens import MAX_FILE, is_valid, parse_tokens
 from .vouching import SOON

@@ -10,10 +10,13 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import socket
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
+
+from dagferry_schemas.errors import MachineFault, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,3 +84,27 @@ def _shut(connection: socket.socket) -> None:
     # Not closed: the server has its descriptor and does so when it finds that there is nothing more to read.
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to ``host`` and ``port``, not listening yet; port 0 takes a free one.
+
+    Raises `MachineFault` if the address is in use or not this machine's, `Usage` if there is no such host.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise Usage(f"--listen: there is no host {host!r}: {error.strerror}") from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        in_use = error.errno == errno.EADDRINUSE
+        raise MachineFault(
+            f"cannot listen on {host}:{port}: {'the port is in use' if in_use else error.strerror}",
+            "choose another one with --listen" + (", or end the other agent" if in_use else ""),
+            code="port_in_use" if in_use else None,
+        ) from None
+    return listener

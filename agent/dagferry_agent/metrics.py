@@ -87,6 +87,11 @@ READINGS: Final = (
         "When the channel's record expires, in seconds since 1970; 0: never, or not known.",
         lambda look: _moment(look.status.expires),
     ),
+    Reading(
+        "airflow_import_errors",
+        "Files that Airflow could not import after the last switch of which it was told; -1: it was not told.",
+        lambda look: look.status.airflow["import_errors"]["after"] if look.status.airflow else -1,
+    ),
     Reading("releases", "Releases on this disk.", lambda look: len(look.status.releases)),
     Reading(
         "drifted_files",

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dagferry_schemas.endpoint import AgentStatus
 
     from .metrics import Meters
@@ -38,14 +40,25 @@ class Look:
 class Probes:
     """The answers to ``/readyz`` and ``/metrics``; to be called in one event loop."""
 
-    def __init__(self, service: PullService, delivery: Delivery, meters: Meters) -> None:
+    def __init__(
+        self,
+        service: PullService,
+        delivery: Delivery,
+        meters: Meters,
+        airflow: Callable[[], dict[str, Any] | None] = lambda: None,
+    ) -> None:
         self._service = service
         self._delivery = delivery
         self._meters = meters
+        self._airflow = airflow
         self._began = time.monotonic()
         self._looking = asyncio.Lock()
         self._scraping = asyncio.Lock()
         self._last: Look | None = None
+
+    def status(self) -> AgentStatus:
+        """What is live, and what Airflow made of it; blocks."""
+        return replace(self._delivery.status(), airflow=self._airflow())
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether a verified release is live, and the document that says so (rule 3)."""
@@ -77,4 +90,4 @@ class Probes:
             return last
 
     def _look_now(self) -> Look:
-        return Look(time.monotonic(), self._delivery.ready(), self._delivery.status())
+        return Look(time.monotonic(), self._delivery.ready(), self.status())

@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import functools
 import gc
 import logging
@@ -35,13 +34,14 @@ from hypercorn.config import Config, Sockets
 
 from dagferry_schemas.commandline import Terminated
 from dagferry_schemas.endpoint import MAX_WAIT
-from dagferry_schemas.errors import EXIT_DONE, EXIT_INTERRUPTED, MachineFault, Usage
+from dagferry_schemas.errors import EXIT_DONE, EXIT_INTERRUPTED
 
 from . import control
 from .app import create_app
 from .clock import utc_now
-from .door import AT_ONCE, Door
+from .door import AT_ONCE, Door, listen
 from .metrics import Meters
+from .root import Root
 from .service import PullService
 from .tls import Certificate
 from .tokens import NoTokens, TokensFile
@@ -54,7 +54,10 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from .news import AirflowNews
+    from .outcome import Outcome
     from .service import Delivery
+    from .settings import Settings
 
 HEAD_SECONDS: Final = 5.0
 """Seconds from the connection to the end of a request's head."""
@@ -85,30 +88,6 @@ def serve(delivery: Delivery) -> int:
         return EXIT_DONE  # SIGTERM before the event loop took over the signals
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to ``host`` and ``port``, not listening yet; port 0 takes a free one.
-
-    Raises `MachineFault` if the address is in use or not this machine's, `Usage` if there is no such host.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise Usage(f"--listen: there is no host {host!r}: {error.strerror}") from None
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        in_use = error.errno == errno.EADDRINUSE
-        raise MachineFault(
-            f"cannot listen on {host}:{port}: {'the port is in use' if in_use else error.strerror}",
-            "choose another one with --listen" + (", or end the other agent" if in_use else ""),
-            code="port_in_use" if in_use else None,
-        ) from None
-    return listener
-
-
 class _Serving:
     """One run of the server, from its start to the signal that ends it."""
 
@@ -118,8 +97,9 @@ class _Serving:
         self._listener = listener
         self._meters = Meters()
         self._service = PullService(
-            delivery, clock=time.monotonic, rng=random.Random(os.urandom(16)), observe=self._meters.observe
+            delivery, clock=time.monotonic, rng=random.Random(os.urandom(16)), observe=self._ended
         )
+        self._news = _news_of(delivery.settings)
         self._tokens = TokensFile(delivery.settings.tokens_file)
         self._control = control.Control(delivery.settings.root, self._obey)
         self._draining = asyncio.Event()
@@ -135,12 +115,15 @@ class _Serving:
         self._check_tokens()
         active = self._delivery.claim()
         self._delivery.watch(self._service.request)
+        if self._news is not None:
+            self._news.start()
         self._service.start()
         following = loop.create_task(self._follow(active=active))
         app = create_app(
             service=self._service,
             delivery=self._delivery,
             meters=self._meters,
+            airflow=self._airflow,
             tokens=self._tokens,
             now=utc_now,
             clock=time.monotonic,
@@ -155,6 +138,8 @@ class _Serving:
             cast("ASGIFramework", _inside(door, app)), config, shutdown_trigger=self._draining.wait, mode="asgi"
         )
         following.cancel()
+        if self._news is not None:
+            self._news.stop()
         await asyncio.to_thread(self._delivery.unwatch)
         await self._control.stop()
         await self._answer_latecomers()
@@ -196,6 +181,17 @@ class _Serving:
             self._service.request()
         return reply.to_dict()
 
+    def _ended(self, outcome: Outcome) -> None:
+        """A pull has ended: it is counted, and Airflow is told of what it switched."""
+        self._meters.observe(outcome)
+        if self._news is not None and outcome.reply is not None:
+            self._news.pulled(outcome.reply)
+
+    def _airflow(self) -> dict[str, Any] | None:
+        """What Airflow made of the last switch, if it was told."""
+        report = self._news.report if self._news is not None else None
+        return report.to_dict() if report is not None else None
+
     def _check_tokens(self) -> None:
         try:
             self._tokens.entries()
@@ -225,6 +221,18 @@ class _Serving:
         last_resort = threading.Timer(GIVE_UP_SECONDS, _give_up, [exit_code])
         last_resort.daemon = True
         last_resort.start()
+
+
+def _news_of(settings: Settings) -> AirflowNews | None:
+    """Who tells Airflow of switches, if somebody shall."""
+    if settings.airflow_url is None:
+        return None
+    from .api_client import AirflowClient
+    from .news import AirflowNews
+
+    stopped = threading.Event()
+    client = AirflowClient(settings.airflow_url, settings.airflow_credentials_file, settings.airflow_bundle, stopped)
+    return AirflowNews(client, Root(settings.root), time.time, stopped)
 
 
 def _give_up(exit_code: int) -> None:

@@ -35,4 +35,7 @@ class Settings:
     durability: Durability = "auto"
     heal: bool = False
     airflow_settle_seconds: float = 31.0
+    airflow_url: str | None = None
+    airflow_credentials_file: Path | None = None
+    airflow_bundle: str = "dags-folder"
     labels: Mapping[str, str] = field(default_factory=dict)

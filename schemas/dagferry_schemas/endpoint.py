@@ -121,6 +121,8 @@ class AgentStatus:
     left, ``{used_bytes, used_inodes, free_bytes, free_inodes}``. The last three are null where no agent runs.
     ``signed_by``: the keys that vouch for the live release, by name, or by id where the keyring has no such key;
     ``expires``: when the channel's newest accepted record does; ``alarms``: of `ALARMS`, what is not as it should be.
+    ``airflow``: what Airflow made of the last switch of which it was told, ``{version, told, parsed, import_errors
+    {before, after, new[] {file, reason}}}``; null where it is not told.
     """
 
     agent_id: str
@@ -143,6 +145,7 @@ class AgentStatus:
     signed_by: tuple[str, ...] = ()
     expires: str | None = None
     alarms: tuple[str, ...] = ()
+    airflow: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -178,12 +181,24 @@ class AgentStatus:
             signed_by=fields.texts("signed_by") if fields.has("signed_by") else (),
             expires=maybe("expires"),
             alarms=fields.texts("alarms") if fields.has("alarms") else (),
+            airflow=_read_airflow(fields.child("airflow")) if fields.has("airflow") else None,
         )
 
 
 def _read_disk(fields: reading.Fields) -> dict[str, int | None]:
     left = reading.optional(fields, "free_inodes", fields.integer)
     return {name: fields.integer(name) for name in ("used_bytes", "used_inodes", "free_bytes")} | {"free_inodes": left}
+
+
+def _read_airflow(fields: reading.Fields) -> dict[str, Any]:
+    errors = fields.child("import_errors")
+    new = [{"file": one.text("file"), "reason": one.text("reason")} for one in errors.children("new")]
+    return {
+        "version": fields.text("version"),
+        "told": fields.text("told"),
+        "parsed": fields.flag("parsed"),
+        "import_errors": {name: errors.integer(name) for name in ("before", "after")} | {"new": new},
+    }
 
 
 def error_body(code: str, message: str, hint: str = "") -> bytes:

@@ -26,6 +26,7 @@ from dagferry_schemas.errors import BadData
 from tests.e2e.harness import environment
 from tests.schemas.holders import Holder
 
+from .airflow_api import PASSWORD, USER, FakeAirflow, serving
 from .shelf import BUNDLE, CHANNEL
 from .test_delivery import ONE, TWO, Pod
 
@@ -117,7 +118,7 @@ def only(found: dict[str, str], name: str, words: str) -> None:
 def test_fit_pod_is_fit_and_is_left_as_it_was(ward: Ward) -> None:
     before = ward.listing()
     found = ward.examine()
-    assert [one.name for one in found.values() if not one.ok] == ["tls"]
+    assert [one.name for one in found.values() if not one.ok] == ["airflow_api", "tls"]
     assert not found["tls"].tried
     assert [entry for entry in ward.listing() if entry[0] != str(ward.root)] == before
     doctor.require_fit(tuple(found.values()), {})
@@ -127,7 +128,7 @@ def test_nothing_is_written_where_nothing_may_be(ward: Ward) -> None:
     before = ward.root.stat().st_mtime_ns
     found = ward.examine(read_only=True)
     untried = [one.name for one in found.values() if not one.tried]
-    assert untried == ["rename", "hard_links", "modes", "locks", "tls"]
+    assert untried == ["rename", "hard_links", "modes", "locks", "airflow_api", "tls"]
     assert ward.root.stat().st_mtime_ns == before
 
 
@@ -257,6 +258,21 @@ def test_bytecode_that_all_releases_share_is_named(ward: Ward) -> None:
     only(ward.amiss(), "bytecode", "/cache")
 
 
+def test_airflow_that_is_to_be_told_is_asked(ward: Ward) -> None:
+    with serving(FakeAirflow(dags={"dag_a.py": ""})) as airflow:
+        assert ward.amiss(airflow_url=airflow.url) == {}
+        only(
+            ward.amiss(airflow_url=airflow.url, airflow_bundle="other"), "airflow_api", "knows no DAG of bundle 'other'"
+        )
+        airflow.answer = (403, b"", {})
+        only(ward.amiss(airflow_url=airflow.url), "airflow_api", "HTTP 403")
+    only(ward.amiss(airflow_url=airflow.url), "airflow_api", "no connection")
+    with serving(FakeAirflow(major=2)) as airflow:
+        file = ward.folder / "airflow.json"
+        file.write_text(json.dumps({"username": USER, "password": PASSWORD}))
+        assert ward.amiss(airflow_url=airflow.url, airflow_credentials_file=file) == {}
+
+
 # The volume. What only shows with another file system is in tests/faults.
 
 
@@ -354,7 +370,8 @@ def test_record_that_nobody_signed_is_refused_as_a_pull_would(ward: Ward) -> Non
     head.write_bytes(json.dumps({**document, "signatures": []}).encode())
     found = ward.examine()
     assert "is not signed" in found["channel"].detail
-    assert [one.name for one in found.values() if not one.tried] == ["version", "statement", "files", "tarball", "tls"]
+    untried = [one.name for one in found.values() if not one.tried]
+    assert untried == ["version", "statement", "files", "tarball", "airflow_api", "tls"]
     assert [one.name for one in found.values() if one.fails] == ["channel"]
 
 

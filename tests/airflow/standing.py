@@ -87,6 +87,11 @@ class Standing:
         """The folder of our versions."""
         return self.bundles / BUNDLE / "versions"
 
+    @property
+    def url(self) -> str:
+        """Where its API answers."""
+        return f"http://127.0.0.1:{self._port}"
+
     def environment(self) -> dict[str, str]:
         """The environment of every component."""
         listed = [

@@ -71,6 +71,12 @@ STATUS = endpoint.AgentStatus(
     role="active",
     watching="inotify",
     disk={"used_bytes": 8192, "used_inodes": 3, "free_bytes": 10**9, "free_inodes": None},
+    airflow={
+        "version": "v1.4.0",
+        "told": "2026-11-20T10:16:00Z",
+        "parsed": True,
+        "import_errors": {"before": 0, "after": 1, "new": [{"file": "dags/etl.py", "reason": "KeyError: 'x'"}]},
+    },
 )
 STORE = {
     "format": 1,
