@@ -43,11 +43,16 @@ class AirflowAway(DeliveryFailed):
 
 @dataclass(frozen=True)
 class DagFile:
-    """A file of which Airflow knows a DAG: its path in the bundle, the token for it, and when it was parsed last."""
+    """A file of which Airflow knows a DAG: its path in the bundle, the token for it, and when it was parsed last.
+
+    ``version``: of a bundle with versions, the one that counts as parsed; ``place``: where the file was then.
+    """
 
     path: str
     token: str
     parsed: str
+    version: str | None = None
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,12 +134,13 @@ class AirflowClient:
         for one in self._pages("/api/v2/dags", "dags", exclude_stale="false"):
             path, token, parsed = one.get("relative_fileloc"), one.get("file_token"), one.get("last_parsed_time")
             if one.get("bundle_name") in (None, self._bundle) and isinstance(path, str) and isinstance(token, str):
-                found[path] = DagFile(path, token, str(parsed or ""))
+                version, place = one.get("bundle_version"), str(one.get("fileloc") or "")
+                found[path] = DagFile(path, token, str(parsed or ""), version, place)
         return list(found.values())
 
     def parse(self, file: DagFile) -> None:
         """Have Airflow 3 parse that file now, and look at its bundle before. Raises `AirflowAway`."""
-        self._ask("PUT", f"/api/v2/parseDagFile/{quote(file.token, safe='')}")
+        self._content("PUT", f"/api/v2/parseDagFile/{quote(file.token, safe='')}", {})
 
     def _pages(self, path: str, name: str, **parameters: str) -> Iterator[Mapping[str, Any]]:
         for page in range(MAX_PAGES):
@@ -147,21 +153,24 @@ class AirflowClient:
                 return
 
     def _ask(self, method: str, path: str, **parameters: str) -> Mapping[str, Any]:
-        """The document of a reply that is a success; a token that is over is replaced once."""
+        """The document of a reply that is a success."""
+        content = self._content(method, path, parameters)
+        try:
+            found = json.loads(content)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise AirflowAway(f"{method} {self._url}{path}: no JSON object", "is that the URL of Airflow?")
+        return found
+
+    def _content(self, method: str, path: str, parameters: Mapping[str, str]) -> bytes:
+        """The body of a reply that is a success; a token that is over is replaced once."""
         status, content = self._send(method, path, parameters)
         if status == 401:
             self._close()
             status, content = self._send(method, path, parameters)
         self._require(status, method, path)
-        try:
-            found = json.loads(content) if content else {}
-        except ValueError:
-            found = None
-        if found is not None and not isinstance(found, dict):
-            found = None
-        if found is None:
-            raise AirflowAway(f"{method} {self._url}{path}: no JSON object", "is that the URL of Airflow?")
-        return found
+        return content
 
     def _require(self, status: int, method: str, path: str) -> None:
         if status not in _CREATED:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from dagferry_schemas.endpoint import PullReply
 
-    from .api_client import AirflowClient, Broken
+    from .api_client import AirflowClient, Broken, DagFile
     from .root import Root
 
 PATIENCE: Final = 90.0
@@ -201,7 +201,7 @@ class AirflowNews:
         broken = self._client.import_errors()
         return all(
             path not in parsed
-            or _seconds(parsed[path].parsed) > switch.moment
+            or _is_of(parsed[path], switch)
             or any(_is_among(path, (name,)) and _seconds(one.since) > switch.moment for name, one in broken.items())
             for path in asked
         )
@@ -222,6 +222,17 @@ def _say(report: Report, gone: list[str]) -> None:
         len(gone),
         extra=facts,
     )
+
+
+def _is_of(file: DagFile, switch: Switch) -> bool:
+    """Whether what was parsed last is of the switch.
+
+    A parse that ends after a switch may have begun before it: Airflow then takes it for one of the new version, but
+    says where the file was. In a folder that is switched as a whole, the time is all that there is to go by.
+    """
+    if _seconds(file.parsed) <= switch.moment:
+        return False
+    return file.version is None or (file.version == switch.version and f"/{switch.version}/" in file.place)
 
 
 def _is_among(path: str, others: Collection[str]) -> bool:

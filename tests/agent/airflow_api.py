@@ -26,6 +26,9 @@ class FakeAirflow:
     bundle: str = "dags-folder"
     dags: dict[str, str] = field(default_factory=dict)
     """When the file of that path was parsed last."""
+    version: str | None = None
+    """The version that counts as parsed, of a bundle that has some, and that in whose folder files were."""
+    folder: str | None = None
     errors: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Since when a file cannot be imported, and its traceback."""
     answer: tuple[int, bytes, dict[str, str]] | None = None
@@ -64,7 +67,8 @@ class FakeAirflow:
         return [
             {
                 "dag_id": path, "relative_fileloc": path, "file_token": f"token/of {path}", "last_parsed_time": parsed,
-                "bundle_name": self.bundle,
+                "bundle_name": self.bundle, "bundle_version": self.version,
+                "fileloc": f"/versions/{self.folder}/{path}",
             }
             for path, parsed in self.dags.items()
         ]  # fmt: skip
@@ -89,7 +93,7 @@ def serving(airflow: FakeAirflow) -> Iterator[FakeAirflow]:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             status, document = airflow.reply(self.command, parts.path, parse_qs(parts.query), self.headers, body)
-            content = b"" if document is None else json.dumps(document).encode()
+            content = json.dumps(document).encode()
             headers: dict[str, str] = {}
             if airflow.answer is not None and not parts.path.endswith("/version"):
                 status, content, headers = airflow.answer

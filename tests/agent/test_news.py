@@ -49,8 +49,8 @@ def test_files_and_errors_are_read_page_by_page_with_one_token(airflow: FakeAirf
     airflow.dags = {f"team/dag_{number:03}.py": LONG_AGO for number in range(205)}
     airflow.errors = {f"bad_{number}.py": (LONG_AGO, "Traceback\n  File\nKeyError: 'x'\n") for number in range(101)}
     client = client_of(airflow, credentials)
-    files = client.dag_files()
-    assert (len(files), files[0]) == (205, DagFile("team/dag_000.py", "token/of team/dag_000.py", LONG_AGO))
+    files, name = client.dag_files(), "team/dag_000.py"
+    assert (len(files), files[0]) == (205, DagFile(name, f"token/of {name}", LONG_AGO, None, f"/versions/None/{name}"))
     errors = client.import_errors()
     assert (len(errors), errors["bad_7.py"].reason) == (101, "KeyError: 'x'")
     client.parse(files[0])
@@ -216,6 +216,20 @@ def test_airflow_parses_what_changed_and_new_errors_are_told(desk: Desk, caplog:
     assert report.parsed
     assert "Airflow cannot import dag_a.py since v2: KeyError: 'new'" in caplog.text
     assert "2 import errors, before 1; 1 are new, 0 are gone" in caplog.text
+
+
+def test_parse_that_began_before_the_switch_is_not_taken_for_one_of_it(desk: Desk) -> None:
+    airflow = desk.airflow
+    airflow.version = airflow.folder = "v1"
+    desk.ship("v2", TWO)
+    when_asked(airflow, 1, lambda: airflow.dags.update({"dag_a.py": now()}))
+    for version in ("v1", "v2"):  # at last it counts as v2, while the file was still in the folder of v1
+        airflow.version = version
+        looks = airflow.asked["GET /api/v2/dags"]
+        wait_for(lambda looks=looks: airflow.asked["GET /api/v2/dags"] > looks + 3 or None, "looks")  # type: ignore[misc]
+        assert desk.news.report is None
+    airflow.folder = "v2"
+    assert desk.report("v2").parsed
 
 
 def test_what_is_mended_is_told_too(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

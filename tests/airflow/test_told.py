@@ -57,7 +57,10 @@ def test_airflow_takes_a_switch_at_once_and_its_import_errors_are_reported(
                 report = agent.status()["airflow"] if agent is not None else None
                 return report if report and report["version"] == version else None
 
-            return wait_for(found, f"what Airflow made of {version}", seconds=120)
+            try:
+                return wait_for(found, f"what Airflow made of {version}", seconds=120)
+            except AssertionError as error:
+                raise AssertionError(f"{error}; {agent.log if agent is not None else ''}") from None
 
         two = ship({"a.py": dag("a", "two"), "b.py": dag("b", "two", "raise KeyError('no such thing')")})
         agent.pull()
@@ -68,11 +71,11 @@ def test_airflow_takes_a_switch_at_once_and_its_import_errors_are_reported(
         assert new["file"].endswith("b.py")
         assert "no such thing" in new["reason"]
         assert "Airflow cannot import" in agent.log
-        three = ship({"b.py": dag("b", "three")})
+        three = ship({"a.py": dag("a", "three")})
         agent.pull()
-        standing.wait_for_dag("b", three)
+        standing.wait_for_dag("a", three)
         report = reported(three)
-        assert report["import_errors"] == {"before": 1, "after": 0, "new": []}, agent.log
+        assert report["import_errors"] == {"before": 1, "after": 1, "new": []}, "what was broken before is no news"
         assert report["parsed"], agent.log
     finally:
         if agent is not None:
