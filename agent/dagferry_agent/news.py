@@ -46,11 +46,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Switch:
-    """A switch to ``version`` at ``moment`` (seconds since 1970), and the paths of DAG files that differ."""
+    """A switch to ``version`` at ``moment`` (seconds since 1970), from a tree, as far as it is known, to another."""
 
     version: str
     moment: float
-    changed: frozenset[str]
+    before: str | None
+    after: str
 
 
 @dataclass(frozen=True)
@@ -122,13 +123,13 @@ class AirflowNews:
         if not reply.changed:
             return
         with self._come:
-            self._next = Switch(reply.version, self._clock(), self._changed(before, reply.tree))
+            self._next = Switch(reply.version, self._clock(), before, reply.tree)
             self._come.notify_all()
 
-    def _changed(self, before: str | None, after: str) -> frozenset[str]:
+    def _changed(self, switch: Switch) -> frozenset[str]:
         """The DAG files of the release that differ from the one before, or are not in it."""
-        old = self._root.find(short_tree(before)) if before is not None else None
-        new = self._root.find(short_tree(after))
+        old = self._root.find(short_tree(switch.before)) if switch.before is not None else None
+        new = self._root.find(short_tree(switch.after))
         if old is None or new is None:
             return frozenset()
         known = Known(old)
@@ -178,8 +179,8 @@ class AirflowNews:
 
     def _ask_to_parse(self, switch: Switch) -> tuple[str, ...]:
         """Have Airflow parse what changed; the files that it is to have parsed."""
-        files = self._client.dag_files()
-        wanted = [file for file in files if _is_among(file.path, switch.changed)]
+        files, changed = self._client.dag_files(), self._changed(switch)
+        wanted = [file for file in files if _is_among(file.path, changed)]
         for file in wanted if 0 < len(wanted) <= MOST_FILES else (wanted or files)[:1]:
             self._client.parse(file)
         return tuple(file.path for file in wanted)

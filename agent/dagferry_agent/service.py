@@ -233,8 +233,11 @@ class PullService:
             count = self._delivery.show_again()
         except DagferryError as error:
             _log.warning("what changed was not shown to Airflow once more: %s", plain(error.message))
-            return
-        _log.log(logging.INFO if count else logging.DEBUG, "%d changed DAG files are shown to Airflow once more", count)
+        except Exception:  # noqa: BLE001 (the thread has to live on; it is logged)
+            _log.exception("what changed was not shown to Airflow once more: a bug in dagferry, please report it")
+        else:
+            level = logging.INFO if count else logging.DEBUG
+            _log.log(level, "%d changed DAG files are shown to Airflow once more", count)
 
     def _next(self) -> Callable[[], None] | None:
         """What to do next, once there is something; None to end."""
