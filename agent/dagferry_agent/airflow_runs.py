@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from .version_settling import Parse
+from .version_settling import Failure, Parse
 
 
 def needed_versions(days: float) -> set[str]:
@@ -28,9 +28,10 @@ def needed_versions(days: float) -> set[str]:
         return set(session.scalars(wanted.distinct()))
 
 
-def parses(bundle: str) -> list[Parse]:
-    """The last parses of the DAGs of a bundle, by its name in Airflow."""
+def parses(bundle: str) -> list[Parse | Failure]:
+    """The last parses of the files of a bundle, by its name in Airflow: of each DAG, and of what cannot be imported."""
     from airflow.models.dag import DagModel  # type: ignore[import-not-found]
+    from airflow.models.errors import ParseImportError  # type: ignore[import-not-found]
     from airflow.models.serialized_dag import SerializedDagModel  # type: ignore[import-not-found]
     from airflow.utils.session import create_session
     from sqlalchemy import func, select
@@ -42,5 +43,10 @@ def parses(bundle: str) -> list[Parse]:
         .where(DagModel.bundle_name == bundle, ~DagModel.is_stale, DagModel.last_parsed_time.is_not(None))
         .group_by(DagModel.dag_id, *facts)
     )
+    error = ParseImportError
+    failed = select(error.filename, error.stacktrace, error.timestamp).where(error.bundle_name == bundle)
     with create_session() as session:
-        return [Parse(*row) for row in session.execute(wanted) if None not in row]
+        found: list[Parse | Failure] = [Parse(*row) for row in session.execute(wanted) if None not in row]
+        # a path alone says where, too: Airflow 3.0 has it whole
+        found += [Failure(row[0], f"{row[0]}\n{row[1]}", row[2]) for row in session.execute(failed) if None not in row]
+    return found

@@ -57,11 +57,12 @@ class DagFile:
 
 @dataclass(frozen=True)
 class Broken:
-    """A file that Airflow cannot import: its name as Airflow has it, since when, and the last line of the traceback."""
+    """A file that Airflow cannot import: its name as Airflow has it, since when, the traceback's last line, and all."""
 
     file: str
     since: str
     reason: str
+    told: str
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class AirflowClient:
                 continue
             trace = str(one.get("stack_trace") or one.get("stacktrace") or "").strip()
             name = str(one.get("filename"))
-            found[name] = Broken(name, str(one.get("timestamp")), trace.rpartition("\n")[2].strip()[:500])
+            found[name] = Broken(name, str(one.get("timestamp")), trace.rpartition("\n")[2].strip()[:500], trace)
         return found
 
     def dag_files(self) -> list[DagFile]:

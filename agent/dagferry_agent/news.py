@@ -203,7 +203,7 @@ class AirflowNews:
         return all(
             path not in parsed
             or _is_of(parsed[path], switch)
-            or any(_is_among(path, (name,)) and _seconds(one.since) > switch.moment for name, one in broken.items())
+            or any(_is_among(path, (name,)) and _failed_in(one, parsed[path], switch) for name, one in broken.items())
             for path in asked
         )
 
@@ -234,6 +234,17 @@ def _is_of(file: DagFile, switch: Switch) -> bool:
     if _seconds(file.parsed) <= switch.moment:
         return False
     return file.version is None or (file.version == switch.version and f"/{switch.version}/" in file.place)
+
+
+def _failed_in(broken: Broken, file: DagFile, switch: Switch) -> bool:
+    """Whether a file was found broken in the release of the switch, and not where it was before, which may come later.
+
+    Where it was is in the traceback alone; one that names no version's folder is taken for one of the switch.
+    """
+    if _seconds(broken.since) <= switch.moment:
+        return False
+    versions = file.place.removesuffix(f"/{file.path}").rpartition("/")[0]
+    return file.version is None or f"/{switch.version}/" in broken.told or f"{versions}/" not in broken.told
 
 
 def _is_among(path: str, others: Collection[str]) -> bool:

@@ -232,6 +232,31 @@ def test_parse_that_began_before_the_switch_is_not_taken_for_one_of_it(desk: Des
     assert desk.report("v2").parsed
 
 
+def test_what_failed_in_the_folder_before_is_not_taken_for_a_fault_of_the_switch(desk: Desk) -> None:
+    airflow = desk.airflow
+    airflow.version, airflow.folder = "v2", "v1"
+    desk.ship("v2", TWO)
+
+    def fail_in(version: str) -> None:
+        trace = f'Traceback\n  File "/versions/{version}/dag_a.py", line 1\nKeyError: 1\n'
+        airflow.errors = {"dag_a.py": (now(), trace)}
+
+    when_asked(airflow, 1, lambda: fail_in("v1"))
+    looks = airflow.asked["GET /api/v2/importErrors"]
+    wait_for(lambda: airflow.asked["GET /api/v2/importErrors"] > looks + 3 or None, "looks")
+    assert desk.news.report is None
+    fail_in("v2")
+    assert desk.report("v2").parsed
+
+
+def test_traceback_that_names_no_folder_of_a_version_counts(desk: Desk) -> None:
+    airflow = desk.airflow
+    airflow.version, airflow.folder = "v2", "v1"
+    desk.ship("v2", TWO)
+    when_asked(airflow, 1, lambda: airflow.errors.update({"dag_a.py": (now(), "Traceback\nKeyError: 1\n")}))
+    assert [one.file for one in desk.report("v2").new] == ["dag_a.py"]
+
+
 def test_what_is_mended_is_told_too(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     airflow = desk.airflow

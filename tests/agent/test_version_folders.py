@@ -8,8 +8,9 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +19,7 @@ from dagferry_agent.version_cleanup import Limits
 from dagferry_agent.version_folders import VersionFolders
 from dagferry_agent.version_use import VersionUse
 from dagferry_schemas.errors import MachineFault, Untrusted
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.e2e.harness import wait_for
 
 TREE = "sha256:" + 64 * "a"
 OTHER = "sha256:" + 64 * "b"
@@ -188,13 +187,21 @@ def test_a_file_that_is_removed_while_somebody_waits_for_it_is_made_anew(use: Ve
     first = use.hold("v1")
     assert first is not None
     first.close()
+    path, found = tmp_path / "tracking" / "v1", []
+    inode = path.stat().st_ino
+    waiting = threading.Thread(target=lambda: found.append(use.hold("v1")))
+
+    def waits() -> bool | None:
+        locks = Path("/proc/locks").read_text().splitlines()
+        return any("->" in line and f":{inode} " in line for line in locks) or None
+
     with use.unused("v1") as unused:
         assert unused
-        (tmp_path / "tracking" / "v1").unlink()
-        held = use.hold("v1")  # on another inode, so it does not wait
-    assert held is not None
-    again = use.hold("v1")
-    assert again is not None
+        waiting.start()
+        wait_for(waits, "somebody to wait for the version")
+    waiting.join()
+    assert found[0] is not None
+    assert path.exists(), "a file of its own"
     with use.unused("v1") as unused:
         assert not unused
 
@@ -217,11 +224,11 @@ def tracked(tmp_path: Path, ages: dict[str, float]) -> None:
 def test_the_newest_what_was_used_lately_and_what_is_needed_stay(
     folders: VersionFolders, use: VersionUse, tmp_path: Path
 ) -> None:
-    make(folders, "a", "b", "c", "d", "e")
-    tracked(tmp_path, {"a": 500, "b": 400, "c": 300, "d": 200, "e": 50})
+    make(folders, "a", "b", "c", "d", "e", "f")
+    tracked(tmp_path, {"a": 500, "b": 400, "c": 300, "d": 200, "e": 50, "f": 20})
     assert version_cleanup.clean(folders, use, {"b"}, Limits(1, 100)) == ["d", "c", "a"]
-    assert folders.names() == ["b", "e"]
-    assert sorted(path.name for path in (tmp_path / "tracking").iterdir()) == ["b", "e"]
+    assert folders.names() == ["b", "e", "f"]
+    assert sorted(path.name for path in (tmp_path / "tracking").iterdir()) == ["b", "e", "f"]
     assert left(tmp_path) == []
 
 
