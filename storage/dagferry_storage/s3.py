@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from botocore.exceptions import ClientError
 
+from dagferry_schemas.errors import DeliveryFailed
+
 from . import bucket, s3_parts
 from .keys import require_key, require_prefix
 from .retrying import NotDone, Passing, attempt
@@ -27,7 +29,7 @@ from .section import Section
 from .store import CHUNK, LOOK_AT_THE_WRITER, TOP, Missing, Stored, TooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,16 @@ class S3Store:
                 body: bytes = found["Body"].read()
         except bucket.Unchanged:
             return None
-        return Stored(body, found["ETag"])
+        return Stored(body, self._token(found, key))
+
+    def _token(self, answer: Mapping[str, Any], key: str) -> str:
+        """The ETag of an answer. Raises `DeliveryFailed`: whatever answers without one is not what was asked for."""
+        if "ETag" not in answer:
+            raise DeliveryFailed(
+                f"store {self.url}: the answer for {key} is no S3 server's: it has no ETag",
+                "look at ?endpoint= of the store's URL, and at what is in between",
+            )
+        return str(answer["ETag"])
 
     def modified(self, key: str) -> float:
         """When the object's present state was written, by the server's clock, in whole seconds. Raises `Missing`."""
@@ -174,7 +185,7 @@ class S3Store:
             raise bucket.superseded(self.url, key) from None
 
     def _put(self, key: str, body: bytes | Section, condition: dict[str, str]) -> str:
-        return str(self._ask(key, "put_object", Body=body, CacheControl="no-store", **condition)["ETag"])
+        return self._token(self._ask(key, "put_object", Body=body, CacheControl="no-store", **condition), key)
 
     def names(self, prefix: str) -> Iterator[str]:
         """The keys that begin with ``prefix``."""

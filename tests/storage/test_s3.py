@@ -361,6 +361,16 @@ class Silent(SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
+@pytest.mark.parametrize("call", [lambda store: store.read("a", limit=99), lambda store: store.create("a", b"x")])
+def test_an_answer_without_an_etag_is_no_s3_servers(
+    call: Callable[[S3Store], object], store: S3Store, proxy: Proxy
+) -> None:
+    proxy.fault = Fault("GET PUT", status=200, body=b"<html>hello</html>")
+    with pytest.raises(DeliveryFailed, match="no ETag") as caught:
+        call(store)
+    assert "endpoint" in caught.value.hint
+
+
 def test_a_server_that_is_away_is_unreachable() -> None:
     store = open_s3(S3Address(servers.BUCKET, "", "http://127.0.0.1:1"))
     with pytest.raises(DeliveryFailed, match="127"):
