@@ -1,4 +1,4 @@
-"""Making a release live that is on this disk and verified: write the floor, switch the link, flush, tidy up.
+"""Making a release live that is on this disk and verified: write the floor, switch the link, flush; and tidy up later.
 
 The memory is written before the link is switched, so that a kill in between is finished by the next pull. The link and
 nothing else says what is live; the same generation is a no-op only if the link already leads to its release.
@@ -21,7 +21,7 @@ from .clock import utc
 from .renewing import show_again
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from .live import LiveRelease
     from .root import Root
@@ -39,6 +39,7 @@ class Activation:
         self._live = live
         self._clock = clock
         self._durable = settings.durability != "none"
+        self._stamped = 0
         self._replaced: list[str] = []
         """The releases that were live since Airflow was last shown what differs."""
 
@@ -60,7 +61,6 @@ class Activation:
                 self._replaced.append(live)
         if switched or not self._live.is_verified():
             self._live.switched(short)
-        self._tidy(remembered, short)
         return replace(
             self._reply(wanted, before, remembered),
             changed=switched,
@@ -106,14 +106,25 @@ class Activation:
             pinned=state.pin.version if state.pin else None,
         )
 
-    def _tidy(self, state: State, live: str) -> None:
-        keep, before = self._settings.keep_releases, self.now(-timedelta(hours=self._settings.grace_hours))
-        names = retention.expired(self._root.names(), state, live, keep=keep, before=before)
-        retention.tidy(self._root, names)
+    def tidying(self) -> Generator[None]:
+        """Remove the releases that nobody needs any more, a few files at a time. Raises as `state`.
+
+        What was needed by nobody a moment ago may be live by now: each is judged when its turn comes.
+        """
+        done: set[str] = set()
+        while (live := self._root.live()) is not None:
+            keep, before = self._settings.keep_releases, self.now(-timedelta(hours=self._settings.grace_hours))
+            names = retention.expired(self._root.names(), self.state(), live, keep=keep, before=before)
+            name = next((name for name in names if name not in done), None)
+            if name is None:
+                return
+            done.add(name)
+            yield from retention.removing(self._root, name)
 
     def stamp(self, state: State) -> int:
         """A time for a folder that none of this root has had, in milliseconds."""
-        return max(int(self._clock() * 1000), state.stamp + 1)
+        self._stamped = max(int(self._clock() * 1000), state.stamp + 1, self._stamped + 1)
+        return self._stamped
 
     def save(self, state: State) -> None:
         """Replace the memory. Raises `MachineFault`."""

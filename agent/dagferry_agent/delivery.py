@@ -11,10 +11,11 @@ An agent that stands by beside another one of the same root changes nothing: its
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dagferry_schemas.errors import Corrupt, DagferryError, Untrusted
 from dagferry_schemas.names import check_version, short_tree
@@ -36,16 +37,19 @@ from .staging import Work
 from .vouching import vouched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Generator, Sequence
 
     from dagferry_schemas.endpoint import AgentStatus, PullReply
     from dagferry_schemas.pins import Content
+    from dagferry_schemas.record import Delta
     from dagferry_schemas.trust import Policy
     from dagferry_storage.store import Store
 
     from .providing import Shown
     from .settings import Settings
     from .state import State
+
+CLOSE_SECONDS: Final = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +80,9 @@ class Delivery:
         self._hand = ByHand(root, self._provider, self._activation)
         self._pulling = threading.Lock()
         self._leads = True
+        self._tidies_later = False
+        """Whether somebody calls `prepare_next` when there is time."""
+        self._tidying: Generator[None] | None = None
         self._turn: int | None = None
         """The lock of the active agent, held as long as the process lives."""
         self._last_check: str | None = None
@@ -95,6 +102,7 @@ class Delivery:
         with disk.doing(f"locking {self.root.active}"):
             self._turn = locking.try_take(self.root.active)
         self._leads = self._turn is not None
+        self._tidies_later = True
         return self._leads
 
     def await_turn(self) -> None:
@@ -144,6 +152,11 @@ class Delivery:
         """End what `watch` began."""
         self._live.unwatch()
 
+    def close(self) -> None:
+        """Throw away what was prepared, within about a second; what is left of it goes at the next start."""
+        with self._pulling:
+            self._provider.forget(CLOSE_SECONDS)
+
     def ready(self) -> bool:
         """Whether a verified release is live. Raises `MachineFault`."""
         if not self._leads and not self._live.is_verified():
@@ -173,12 +186,43 @@ class Delivery:
     def show_again(self) -> int:
         """Give the DAG files that the last switches changed a new time; how many there were. Raises `MachineFault`."""
         with self._pulling, self.root.lock():
+            self._provider.forget()
             return self._activation.show_again()
+
+    def prepare_next(self, seconds: float) -> bool:
+        """Work for about so long on what makes the next pull quick; whether there is more to do.
+
+        Raises `BadData`, `MachineFault`.
+        """
+        with self._pulling, self.root.lock():
+            live = self.root.live()
+            if not self._leads or live is None or not self._live.is_verified():
+                return False
+            return self._provider.prepare_next(live, seconds, self._next_stamp) or self._tidy(seconds)
+
+    def _next_stamp(self) -> int:
+        return self._activation.stamp(self._activation.state())
+
+    def _tidy(self, seconds: float) -> bool:
+        """Remove for so long what nobody needs any more; whether there is more to do."""
+        until = time.monotonic() + seconds
+        self._tidying = self._tidying or self._activation.tidying()
+        for _ in self._tidying:
+            if time.monotonic() >= until:
+                return True
+        self._tidying = None
+        return False
 
     def _by_hand(self, work: Callable[[], PullReply]) -> PullReply:
         began = time.monotonic()
         with self._pulling, self.root.lock():
-            return replace(work(), seconds=round(time.monotonic() - began, 6))
+            reply = work()
+            self._tidy_now()
+            return replace(reply, seconds=round(time.monotonic() - began, 6))
+
+    def _tidy_now(self) -> None:
+        if not self._tidies_later:
+            self._tidy(math.inf)
 
     def _recorded(self, work: Callable[[MeteredStore], PullReply]) -> PullReply:
         """Do one pull at a time, and remember how it went."""
@@ -209,7 +253,9 @@ class Delivery:
             if heard.pin is not None:
                 return self._hand.keep(state, heard)
             wanted = memory.Wanted(live.content.tree, live.version, trusted.record.generation, trusted.key_ids)
-            return self._serve(meter, state, heard, live.content, wanted)
+            reply = self._serve(meter, state, heard, live.content, wanted, trusted.record.deltas)
+            self._tidy_now()
+            return reply
 
     def _pull_version(self, name: str, meter: MeteredStore) -> PullReply:
         with self.root.lock():
@@ -218,7 +264,9 @@ class Delivery:
             signers = fetch.statement(meter, found, self._policy())
             content = found.version.content
             wanted = memory.Wanted(content.tree, found.version.version, signers=signers)
-            return self._serve(meter, state, state, content, wanted)
+            reply = self._serve(meter, state, state, content, wanted)
+            self._tidy_now()
+            return reply
 
     def _policy(self) -> Policy:
         """What is demanded of signatures now. Raises `Untrusted` if a keyring is configured and cannot be used."""
@@ -236,7 +284,13 @@ class Delivery:
         return reply
 
     def _serve(
-        self, meter: MeteredStore, state: State, heard: State, content: Content, wanted: memory.Wanted
+        self,
+        meter: MeteredStore,
+        state: State,
+        heard: State,
+        content: Content,
+        wanted: memory.Wanted,
+        deltas: Sequence[Delta] = (),
     ) -> PullReply:
         """Make ``content`` live, if it is not; the reply's costs are filled in by the caller."""
         short = short_tree(content.tree)
@@ -251,7 +305,8 @@ class Delivery:
         stamp = self._activation.stamp(state)
         work = Work()
         if live != short:
-            work = self._provider.provide(meter, content, live, stamp)
+            before = state.last_of(live) if live is not None else None
+            work = self._provider.provide(meter, content, before, stamp, deltas)
         elif not self._live.is_verified():
             work = self._provider.mend(meter, content, stamp)
         return self._activation.switch(state, heard, wanted, work, stamp)

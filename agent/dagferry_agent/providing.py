@@ -1,32 +1,43 @@
-"""Having a release on this disk, verified: it is there already, it is mended, or it is fetched and staged."""
+"""Having a release on this disk, verified: it is there already, it is mended, or it is fetched, as deltas or whole.
+
+Nothing depends on deltas and on what was prepared: whatever is wrong with them, the whole tarball serves.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from dagferry_schemas.errors import MachineFault
+from dagferry_schemas.errors import DagferryError, MachineFault
 from dagferry_schemas.names import short_tree
+from dagferry_schemas.record import way
 from dagferry_storage import disk, fetch
 
 from . import room
 from .drift import find_drift
+from .edit_watch import open_watch
+from .editing import edit, plan
 from .releases import Release
 from .renewing import renew
+from .spare import Spare
 from .staging import Work, mend, stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from dagferry_schemas.pins import Content
+    from dagferry_schemas.record import Delta
     from dagferry_schemas.trust import VerifiedTarball, VerifiedTree
     from dagferry_storage.metered import MeteredStore
     from dagferry_storage.store import Store
 
+    from .releases import Edited
     from .root import Root
     from .settings import Settings
+    from .state import Served
 
     Shown = Callable[[Store, str, int], Store]
 
@@ -40,17 +51,99 @@ class Provider:
         self._settings = settings
         self._root = root
         self._shown = shown
+        self._spare: Spare | None = None
+        self._edited: Edited | None = None
+        """The live release, if it came by deltas and not all of it is told on the disk yet."""
+        self._impossible: str | None = None
+        """The release of which no copy can be made."""
 
-    def provide(self, meter: MeteredStore, content: Content, live: str | None, stamp: int) -> Work:
-        """Have the release of ``content`` beside the live one. Raises `BadData`, `DeliveryFailed`."""
-        before = self._root.find(live) if live else None
+    def provide(
+        self, meter: MeteredStore, content: Content, live: Served | None, stamp: int, deltas: Sequence[Delta] = ()
+    ) -> Work:
+        """Have the release of ``content`` beside the live one: as it was kept, by ``deltas``, or whole.
+
+        Raises `BadData`, `DeliveryFailed`.
+        """
         kept = self._root.find(short_tree(content.tree))
         if kept is not None and kept.tree.digest == content.tree and not find_drift(kept):
-            return self.awaken(kept, before, stamp)
-        return self._fetch(meter, content, before, stamp)
+            return self.awaken(kept, self._find(live), stamp)
+        if live is not None:
+            entries = way(deltas, live.tree, content.tree)
+            if entries and sum(entry.pin.size for entry in entries) < content.tarball.size:
+                work = self._by_deltas(meter, entries, short_tree(live.tree), stamp)
+                if work is not None:
+                    return work
+        self.forget()  # it takes room
+        return self._fetch(meter, content, self._find(live), stamp)
+
+    def _find(self, live: Served | None) -> Release | None:
+        return self._root.find(short_tree(live.tree)) if live is not None else None
+
+    def _by_deltas(self, meter: MeteredStore, entries: Sequence[Delta], live: str, stamp: int) -> Work | None:
+        """The next release by an edit of a copy of the live one; None if that cannot be."""
+        durability = self._settings.durability
+        try:
+            spare = self._spare_of(live, stamp, at_once=True)
+            if spare is None:
+                return None
+            stored = [(entry, fetch.delta(meter, self._settings.bundle, entry)) for entry in entries]
+            self._edited, work = edit(self._root, spare, plan(spare, stored), stamp=stamp, durability=durability)
+        except MachineFault:  # what was not written or flushed here is no reason to write more
+            self.forget()
+            raise
+        except DagferryError as error:
+            log.warning("no delta is used, the whole tarball serves: %s", error.message)
+            return None
+        self.forget()
+        return work
+
+    def prepare_next(self, live: str, seconds: float, stamp: Callable[[], int]) -> bool:
+        """Work for so long on a copy of the live release for the next one; whether there is more to do."""
+        if live == self._impossible:
+            return False
+        try:
+            if self._spare is None or self._spare.release.folder.name != live:
+                return self._spare_of(live, stamp(), at_once=False) is not None
+            if self._spare.advance(seconds):
+                return True
+            if not self._spare.is_impossible:
+                self._edited = None
+                return False
+        except DagferryError as error:
+            log.info("the next release is not prepared: %s", error.message)
+        self.forget()
+        self._impossible = live
+        return False
+
+    def _spare_of(self, live: str, stamp: int, *, at_once: bool) -> Spare | None:
+        """The copy of the live release, perhaps one that was begun just now; None if there can be none."""
+        if self._spare is not None and self._spare.release.folder.name == live:
+            return self._spare
+        self.forget()
+        edited = self._edited
+        release = edited if edited is not None and edited.folder.name == live else self._root.find(live)
+        self._edited = None
+        if release is None or not release.is_marked:
+            self._impossible = live
+            return None
+        with disk.doing(f"preparing the release after {release.folder}"):
+            free, most = room.Free.at(self._root.path), len(release.tree.files)
+            room.require(self._root.path, room.Need(most * free.block, most), free, "the next release")
+            durable = self._settings.durability != "none"
+            watch = None if at_once else open_watch()
+            self._spare = Spare(self._root, release, stamp, durable=durable, watch=watch, at_once=at_once)
+        self._edited = edited
+        return self._spare
+
+    def forget(self, seconds: float = math.inf) -> None:
+        """Throw away what was prepared, as far as there is time: files of the live release are going to change."""
+        spare, self._spare, self._impossible = self._spare, None, None
+        if spare is not None:
+            spare.drop(seconds)
 
     def awaken(self, kept: Release, before: Release | None, stamp: int) -> Work:
         """Prepare a verified release that is on the disk to become live after ``before``. Raises `MachineFault`."""
+        self.forget()
         try:
             return Work(renew(self._root, kept, before, stamp=stamp, durability=self._settings.durability))
         except MachineFault as error:
@@ -62,6 +155,8 @@ class Provider:
 
     def mend(self, meter: MeteredStore, content: Content, stamp: int) -> Work:
         """Verify the live release, and put back what is not as it must be. Raises as `provide`."""
+        self.forget()
+        self._edited = None
         folder = self._root.releases / short_tree(content.tree)
         if not folder.is_dir():  # somebody removed it: the link leads nowhere
             return self._fetch(meter, content, None, stamp)
@@ -70,7 +165,7 @@ class Provider:
             tree = fetch.files(meter, self._settings.bundle, content)
             release = Release(folder, tree.tree, None)
             with disk.doing(f"writing to {self._root.path}"):
-                self._root.write_list(tree.tree, durable=self._settings.durability != "none")
+                self._root.lists.write(tree.tree, durable=self._settings.durability != "none")
         wrong = find_drift(release)
         if not wrong:
             return Work()

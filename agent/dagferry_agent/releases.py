@@ -12,10 +12,11 @@ from dagferry_schemas import compression
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from dagferry_schemas.tree import Tree, TreeFile
+    from dagferry_schemas.tree_index import TreeIndex
 
 _MARK: Final = struct.Struct("<QQ")
 MARK_BYTES: Final = _MARK.size
@@ -57,9 +58,50 @@ class Release:
     tree: Tree
     marks: bytes | None
 
+    @property
+    def is_marked(self) -> bool:
+        """Whether the marks of its files are known."""
+        return bool(self.marks)
+
     def files(self) -> Iterator[tuple[TreeFile, Mark | None]]:
         """Each file in the order of the list, with its mark."""
         return zip(self.tree.files, _read_marks(self.marks) if self.marks else itertools.repeat(None), strict=False)
+
+
+@dataclass(frozen=True)
+class Edited(Release):
+    """A release that differs from ``base`` in few files: the marks of those that were written are told.
+
+    ``index`` is that of its tree; ``replaced`` are the paths that both have and that differ, ``gone`` those that only
+    ``base`` has.
+    """
+
+    base: Release
+    index: TreeIndex
+    changed: Mapping[str, Mark]
+    replaced: frozenset[str]
+    gone: tuple[str, ...]
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether the marks of its files are known."""
+        return self.base.is_marked
+
+    def files(self) -> Iterator[tuple[TreeFile, Mark | None]]:
+        """Each file in the order of the list, with its mark."""
+        marks = _read_marks(self.base.marks) if self.base.marks else itertools.repeat(None)
+        gone = iter(sorted(self.gone))
+        next_gone = next(gone, None)
+        for file in self.index:
+            while next_gone is not None and next_gone < file.path:
+                next(marks, None)
+                next_gone = next(gone, None)
+            mark = self.changed.get(file.path)
+            if mark is None:
+                mark = next(marks, None)
+            elif file.path in self.replaced:
+                next(marks, None)
+            yield file, mark
 
 
 class Known:

@@ -63,8 +63,8 @@ def renew(root: Root, release: Release, live: Release | None, *, stamp: int, dur
             stamp_folder(folder, stamp, sync=flushing == "fsync")
         if flushing == "syncfs":
             flush(release.folder)
-        if release.marks:
-            root.write_marks(release.tree, marks.finish(), durable=durability != "none")
+        if release.is_marked:
+            root.lists.write_marks(release.tree, marks.finish(), durable=durability != "none")
     return fresh
 
 
@@ -84,8 +84,8 @@ def show_again(root: Root, live: Release, before: Sequence[Release], *, stamp: i
                 fresh += 1
             if own is not None:
                 marks.add(own)
-        if live.marks and fresh:
-            root.write_marks(live.tree, marks.finish(), durable=durability != "none")
+        if live.is_marked and fresh:
+            root.lists.write_marks(live.tree, marks.finish(), durable=durability != "none")
     return fresh
 
 

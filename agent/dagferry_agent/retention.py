@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from .root import erasing
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
 
     from .root import Root
     from .state import State
@@ -30,15 +32,15 @@ def expired(names: Iterable[str], state: State, live: str, *, keep: int, before:
     ]
 
 
-def tidy(root: Root, names: Iterable[str]) -> None:
-    """Remove the releases ``names``; what cannot go now is said, and costs nothing else."""
-    for short in names:
-        try:
-            removed = root.remove(short)
-        except OSError as error:
-            log.warning("the release %s was not removed: %s", short, error)
-            continue
-        if removed:
-            log.info("removed the release %s", short)
-        else:
+def removing(root: Root, short: str) -> Generator[None]:
+    """Remove a release: out of sight at the first step, then a few files at a time. What cannot go now is said."""
+    try:
+        aside = root.withdraw(short)
+        if aside is None:
             log.info("the release %s stays: somebody reads it", short)
+            return
+        yield from erasing(aside)
+    except OSError as error:
+        log.warning("the release %s was not removed: %s", short, error)
+    else:
+        log.info("removed the release %s", short)

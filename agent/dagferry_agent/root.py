@@ -5,8 +5,7 @@
     <root>/current -> releases/<tree, 16 hex>    what Airflow reads; this link and nothing else says what is live
     <root>/releases/<tree, 16 hex>/              files 0444 or 0555, folders 0755
     <root>/staging/                              unique names; whatever is in it is rubbish
-    <root>/lists/<tree, 64 hex>.zst              what the release must be: its file list, as it was stored
-    <root>/lists/<tree, 64 hex>.marks            what we wrote: inode and mtime of each file, in the list's order
+    <root>/lists/                                what each release must be, and what we wrote (`lists`)
     <root>/locks/<tree, 16 hex>                  held, shared, by whoever reads a release that is not live
     <root>/lock, <root>/active                   see `locking`
 
@@ -20,29 +19,33 @@ user ids where both may write to the volume (a group of the pod, ``fsGroup``, or
 from __future__ import annotations
 
 import errno
-import io
 import logging
 import os
 import secrets
 import shutil
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dagferry_schemas import compression
-from dagferry_schemas.errors import Corrupt, DagferryError, MachineFault
-from dagferry_schemas.names import SHORT_TREE, hex_of, short_tree
-from dagferry_schemas.tree import MAX_LIST, Tree, read_files
+from dagferry_schemas.errors import MachineFault
+from dagferry_schemas.names import SHORT_TREE, short_tree
 from dagferry_storage import disk
 
 from . import locking
-from .releases import MARK_BYTES, Release
+from .lists import Change, Lists
+from .releases import Release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Generator, Iterator
+
+    from dagferry_schemas.tree import Tree
 
 log = logging.getLogger(__name__)
+AT_ONCE: Final = 16
+"""Files that are removed between two moments at which something else may be done."""
 CURRENT: Final = "current"
+PREPARED: Final = "next-"
+"""How folders in ``staging`` begin that are used some time after they were made."""
 _OPEN: Final = 0o2022
 """The mode bits that the folders of a root take over from it: for its group, for all, and whose group files get."""
 
@@ -54,12 +57,13 @@ class Root:
         self.path = path
         self.releases = path / "releases"
         self.staging = path / "staging"
-        self._lists = path / "lists"
+        self._listed = path / "lists"
+        self.lists = Lists(self._listed)
         self._locks = path / "locks"
 
     def prepare(self) -> None:
         """Make the folders. Raises `MachineFault`, also where locks keep nobody off."""
-        folders = (self.path, self.releases, self.staging, self._lists, self._locks)
+        folders = (self.path, self.releases, self.staging, self._listed, self._locks)
         with disk.doing(f"preparing {self.path}"):
             for folder in folders:
                 self._make(folder)
@@ -68,7 +72,7 @@ class Root:
 
     def require_one_volume(self) -> None:
         """See to it that what there is of the root lies on one file system. Raises `MachineFault`."""
-        folders = (self.path, self.releases, self.staging, self._lists, self._locks)
+        folders = (self.path, self.releases, self.staging, self._listed, self._locks)
         with disk.doing(f"reading {self.path}"):
             devices = {folder.stat().st_dev for folder in folders if folder.exists()}
         if len(devices) > 1:
@@ -87,8 +91,9 @@ class Root:
         """Throw away what a crash left behind. Raises `MachineFault`."""
         with self.lock(), disk.doing(f"cleaning {self.path}"):
             names = set(self.names())
-            left = [*self.staging.iterdir(), *(path for path in self.path.iterdir() if _is_temporary(path.name))]
-            for folder in (self._lists, self._locks):
+            left = [self._withdrawn(path) for path in self.staging.iterdir()]
+            left += [path for path in self.path.iterdir() if _is_temporary(path.name)]
+            for folder in (self._listed, self._locks):
                 left += [path for path in folder.iterdir() if path.name[:SHORT_TREE] not in names]
             for path in left:
                 try:
@@ -149,70 +154,66 @@ class Root:
     def find(self, short: str) -> Release | None:
         """The release ``short`` with what it must be, or None if either is not there or not readable."""
         folder = self.releases / short
-        try:
-            match list(self._lists.glob(f"{short}*.zst")):
-                case [listed] if folder.is_dir():
-                    tree = read_files(lambda: listed.open("rb"), str(listed), limit=MAX_LIST)
-                case _:
-                    return None
-        except (OSError, DagferryError):
-            return None
-        if hex_of(tree.digest) != listed.stem:
-            return None
-        return Release(folder, tree, self._marks(tree))
-
-    def _marks(self, tree: Tree) -> bytes | None:
-        path, size = self._lists / f"{hex_of(tree.digest)}.marks", MARK_BYTES * len(tree.files)
-        try:
-            stored = path.read_bytes()
-            found = sum(map(len, compression.plain_chunks(io.BytesIO(stored), str(path), limit=size)))
-        except (OSError, Corrupt):
-            return None
-        return stored if found == size else None
-
-    def write_marks(self, tree: Tree, marks: bytes, *, durable: bool) -> None:
-        """Remember what was written. Raises `OSError`."""
-        disk.write_whole(self._lists / f"{hex_of(tree.digest)}.marks", marks, exact=True, durable=durable)
-
-    def write_list(self, tree: Tree, *, durable: bool) -> None:
-        """Remember what a release must be: its file list, as stored. Raises `OSError`."""
-        disk.write_whole(self._lists / f"{hex_of(tree.digest)}.zst", tree.files.stored, exact=True, durable=durable)
+        return self.lists.find(folder) if folder.is_dir() else None
 
     def add(self, staged: Path, tree: Tree, marks: bytes, *, durable: bool) -> Release:
         """Turn a finished, flushed folder of ``staging`` into a release. Raises `OSError`."""
-        self.write_marks(tree, marks, durable=durable)
-        self.write_list(tree, durable=durable)
-        folder = self.releases / short_tree(tree.digest)
+        self.lists.write_marks(tree, marks, durable=durable)
+        self.lists.write(tree, durable=durable)
+        return Release(self._place(staged, tree.digest, durable=durable), tree, marks)
+
+    def add_edited(self, staged: Path, tree: str, change: Change, *, durable: bool) -> Path:
+        """Turn a copy that was edited into the release of a tree, as `add` does; its folder. Raises `OSError`."""
+        self.lists.write_change(tree, change, durable=durable)
+        return self._place(staged, tree, durable=durable)
+
+    def _place(self, staged: Path, tree: str, *, durable: bool) -> Path:
+        folder = self.releases / short_tree(tree)
         if folder.exists():
             self._put_aside(folder)
         locking.make(self.lock_of(folder.name))  # first: a kill must not leave a release that nobody can hold
         staged.rename(folder)
         if durable:
             disk.sync_folder(self.releases)
-        return Release(folder, tree, marks)
+        return folder
 
     def remove(self, short: str) -> bool:
-        """Remove a release that nobody needs: out of sight by one rename, then file by file. Raises `OSError`.
+        """Remove a release that nobody needs; False, and nothing happens, while somebody holds its lock.
 
-        Returns False, and nothing happens, while somebody holds its lock.
+        Raises `OSError`.
+        """
+        aside = self.withdraw(short)
+        if aside is not None:
+            erase(aside)
+        return aside is not None
+
+    def withdraw(self, short: str) -> Path | None:
+        """Take a release that nobody needs out of sight, by one rename; what is to be erased then.
+
+        Returns None, and nothing happens, while somebody holds its lock. Raises `OSError`.
         """
         lock = locking.try_take(self.lock_of(short))
         if lock is None:
-            return False
+            return None
         try:
+            self.lists.settle_those_on(short, self.releases)
             aside = self._put_aside(self.releases / short)
-            for path in self._lists.glob(f"{short}*"):
-                path.unlink()
+            self.lists.remove(short)
             self.lock_of(short).unlink()
         finally:
             os.close(lock)
-        erase(aside)
-        return True
+        return aside
 
     def _put_aside(self, folder: Path) -> Path:
         aside = self.staging / f"old-{folder.name}.{secrets.token_hex(8)}"
         folder.rename(aside)
         return aside
+
+    def _withdrawn(self, path: Path) -> Path:
+        """What is in ``staging``; what was prepared under another name: who did so may still live, and is not to take
+        what is half removed for the whole.
+        """
+        return self._put_aside(path) if path.name.startswith(PREPARED) else path
 
     def new_staging(self, short: str) -> Path:
         """A fresh, empty folder below ``staging``. Raises `OSError`."""
@@ -225,6 +226,22 @@ class Root:
 def _is_temporary(name: str) -> bool:
     """Whether a name in a root is one that was to be renamed: of the link, the memory or a list."""
     return name.startswith((f".{CURRENT}.", ".state.json."))
+
+
+def erasing(folder: Path) -> Generator[None]:
+    """Remove a folder that nobody uses, a few files at a time. Raises `OSError`."""
+    for path, folders, files in os.walk(folder, topdown=False):
+        for number, name in enumerate(files):
+            (Path(path) / name).unlink()
+            if number % AT_ONCE == AT_ONCE - 1:
+                yield
+        for name in folders:
+            if (Path(path) / name).is_symlink():
+                (Path(path) / name).unlink()
+            else:
+                (Path(path) / name).rmdir()
+        yield
+    folder.rmdir()
 
 
 def erase(path: Path) -> None:

@@ -146,6 +146,8 @@ class _Serving:
         left = max(0.0, self._ended_at + WORKER_SECONDS - time.monotonic())
         if not await asyncio.to_thread(self._service.stop, left):
             _log.warning("the running pull was cut off; the release that was live stays live")
+        else:
+            await asyncio.to_thread(self._delivery.close)
         _log.info("ended")
         return self._exit_code
 

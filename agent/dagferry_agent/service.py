@@ -8,7 +8,9 @@
 4. What somebody in the pod asks for by hand is done in the same thread, before the next pull.
 5. A while after a switch Airflow is shown once more what changed (`renewing`). Whatever else there is to do goes first,
    and another switch begins the while anew. An agent that ends before does not do it.
-6. Whatever a pull raises ends up in its job and in the log; the thread goes on. One line per outcome: a failure that
+6. When there is nothing else to do, the next release is prepared, in small pieces, half of the time: a request waits
+   for one piece at the most.
+7. Whatever a pull raises ends up in its job and in the log; the thread goes on. One line per outcome: a failure that
    may pass is a warning, refused content an error, a bug an error with its traceback. ``observe`` is told of each.
 """
 
@@ -39,6 +41,9 @@ MAX_PAUSE: Final = 300.0
 """Seconds between pulls at the most after failures, unless ``poll_seconds`` is longer."""
 JITTER: Final = 0.2
 """Part of a pause by which it is longer or shorter at the most."""
+
+PIECE_SECONDS: Final = 0.005
+"""Of work on what makes the next pull quick, and of rest after each."""
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +88,10 @@ class Delivery(Protocol):
         """Once: end what `watch` began."""
         ...
 
+    def close(self) -> None:
+        """Once, after the last call of all others: throw away what was prepared, as far as that is quick."""
+        ...
+
     def activate(self, text: str) -> PullReply:
         """Make a release that is on the disk live, until the channel moves. Raises `DagferryError`."""
         ...
@@ -93,6 +102,10 @@ class Delivery(Protocol):
 
     def show_again(self) -> int:
         """Give the DAG files that the last switches changed a new time; how many. Raises `DagferryError`."""
+        ...
+
+    def prepare_next(self, seconds: float) -> bool:
+        """Work so long on what makes the next pull quick; whether there is more to do. Raises `DagferryError`."""
         ...
 
     def status(self) -> AgentStatus:
@@ -149,6 +162,7 @@ class PullService:
         self._stopping = False
         self._settle_seconds = delivery.settings.airflow_settle_seconds
         self._show_at: float | None = None
+        self._prepares = False
         self._last: Outcome | None = None
         self._last_success: Outcome | None = None
         # A daemon: a store that does not answer must not keep the process alive. Every step of a pull may be cut off.
@@ -211,6 +225,7 @@ class PullService:
 
     def _work(self) -> None:
         while (turn := self._next()) is not None:
+            self._prepares = True
             turn()
 
     def _perform(self, job: Job, action: Callable[[], PullReply]) -> None:
@@ -226,6 +241,17 @@ class PullService:
             job.done.set_result(outcome.reply)
         else:
             job.done.set_exception(outcome.error)
+
+    def _prepare_next(self) -> None:
+        """A piece of idle work."""
+        try:
+            self._prepares = self._delivery.prepare_next(PIECE_SECONDS)
+        except DagferryError as error:
+            self._prepares = False
+            _log.debug("the next release is not prepared: %s", plain(error.message))
+        except Exception:  # noqa: BLE001 (the thread has to live on; it is logged)
+            self._prepares = False
+            _log.exception("the next release is not prepared: a bug in dagferry, please report it")
 
     def _show_again(self) -> None:
         self._show_at = None
@@ -245,11 +271,14 @@ class PullService:
             pause = pause_before_poll(self._poll_seconds, self._failures, self._rng.random())
             settling = None if self._show_at is None else max(0.0, self._show_at - self._clock())
             first = settling if pause is None else pause if settling is None else min(pause, settling)
-            self._changed.wait_for(lambda: self._stopping or self._orders or self._queued is not None, first)
+            rest = PIECE_SECONDS if self._prepares and (first is None or first > PIECE_SECONDS) else first
+            self._changed.wait_for(lambda: self._stopping or self._orders or self._queued is not None, rest)
             if self._stopping:
                 return None
             if self._orders:
                 return partial(self._perform, *self._orders.popleft())
+            if self._queued is None and rest != first:
+                return self._prepare_next
             if self._queued is None and settling is not None and first == settling:
                 return self._show_again
             job, self._queued = self._queued or self._new_job(), None

@@ -206,7 +206,7 @@ def mend(
         finally:
             erase(aside)
             erase(good)
-        root.write_marks(release.tree, marks_of(release), durable=durability != "none")
+        root.lists.write_marks(release.tree, marks_of(release), durable=durability != "none")
     return len(back)
 
 

@@ -14,20 +14,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
-from dagferry_schemas.errors import Conflict, Corrupt, Held, Unknown, Usage
-from dagferry_schemas.record import Hold, Record
+from dagferry_schemas.errors import Conflict, Corrupt, DagferryError, Held, Unknown, Usage
+from dagferry_schemas.record import Hold, Record, way
 from dagferry_schemas.trust import Policy
 from dagferry_storage import fetch, published
 from dagferry_storage.store import Absent
 
-from . import ancestry, catalog, history
+from . import ancestry, catalog, deltas, history
 from .head import Heads, Lost
 from .signing import UNSIGNED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dagferry_schemas.record import Live
+    from dagferry_schemas.record import Delta, Live
     from dagferry_storage.published import Published
     from dagferry_storage.store import Store
 
@@ -166,13 +166,24 @@ class Channel:
                 self._check_first()
             else:
                 self._check_promotion(head, chosen, allow_older, repository)
+            changes = {"deltas": self._deltas(head, chosen.live)} if head is not None else {}
             try:
-                return self._advance(head, "promote", reason, live=chosen.live)
+                return self._advance(head, "promote", reason, live=chosen.live, **changes)
             except Lost:
                 if allow_older or attempt == ATTEMPTS - 1:
                     raise
             time.sleep(random.uniform(0, 0.02 * (attempt + 1)))
         raise AssertionError("unreachable")
+
+    def _deltas(self, head: Head, wanted: Live) -> tuple[Delta, ...]:
+        """Deltas by which agents come to what is ``wanted``, and back. Where there can be none, the whole serves."""
+        if self._dry_run:
+            return ()
+        try:
+            return deltas.promoted(self._store, self._bundle, head.record, wanted.content)
+        except DagferryError as error:
+            log.warning("no delta was made, agents fetch the whole: %s", error.message)
+            return ()
 
     def _check_promotion(self, head: Head, chosen: Published, allow_older: bool, repository: Repository | None) -> None:
         live, hold = head.record.live, head.record.hold
@@ -221,9 +232,9 @@ class Channel:
                 code="rolled_back_already",
             )
         target = _pick(self.name, below, to)
-        return self._advance(
-            head, "rollback", reason, live=target, **self._hold_fields(reason or f"rollback from {live.version}", hold)
-        )
+        known = way(head.record.deltas, live.content.tree, target.content.tree)  # nothing is made: it has to be quick
+        held = self._hold_fields(reason or f"rollback from {live.version}", hold)
+        return self._advance(head, "rollback", reason, live=target, deltas=known, **held)
 
     def _already_there(self, head: Head, reason: str, hold: bool) -> Change:
         if hold and head.record.hold is None:

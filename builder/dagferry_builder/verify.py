@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dagferry_schemas.errors import DagferryError, DeliveryFailed
+from dagferry_schemas import delta
+from dagferry_schemas.errors import Corrupt, DagferryError, DeliveryFailed
+from dagferry_schemas.trust import check_stored
 from dagferry_storage import fetch, published, unpack
 from dagferry_storage.probe import Check
 
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dagferry_schemas.pins import Content
+    from dagferry_schemas.record import Delta
     from dagferry_schemas.trust import Policy, VerifiedTree
     from dagferry_storage.store import Store
 
@@ -60,7 +64,19 @@ def verify_channel(store: Store, bundle: str, channel: Channel) -> list[Check]:
                 Check("same_content", one.content == live.content, "the record and the version name one content")
             )
         _verify_content(store, bundle, live.content, checks)
+        for entry in records[-1].deltas:
+            _try(checks, "delta", partial(_verify_delta, store, bundle, entry), str)
     return checks
+
+
+def _verify_delta(store: Store, bundle: str, entry: Delta) -> str:
+    stored = fetch.delta(store, bundle, entry)
+    what = f"delta to tree {entry.to_tree}"
+    check_stored(stored, entry.pin, what)
+    found = delta.decode(stored, what)
+    if (found.from_tree, found.to_tree) != (entry.from_tree, entry.to_tree):
+        raise Corrupt(f"{what}: it is from {found.from_tree} to {found.to_tree}")
+    return f"{len(found.changes)} changes, {entry.pin.size} bytes"
 
 
 def _verify_content(store: Store, bundle: str, content: Content, checks: list[Check]) -> None:

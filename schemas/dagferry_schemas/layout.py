@@ -44,6 +44,11 @@ def statement(bundle: str, version: str) -> str:
     return f"{bundle}/versions/{version}.statement.json"
 
 
+def delta(bundle: str, sha256: str) -> str:
+    """The delta of that digest."""
+    return f"{bundle}/deltas/{hex_of(sha256)}.zst"
+
+
 def versions(bundle: str) -> str:
     """The prefix of all version documents and reports."""
     return f"{bundle}/versions/"

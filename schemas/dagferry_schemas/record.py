@@ -22,7 +22,7 @@ from .pins import Content, Pin
 from .version import check_format
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .dsse import Sign
 
@@ -215,6 +215,18 @@ class Record:
             "bad": list(self.bad),
             "deltas": [delta.to_dict() for delta in self.deltas],
         }
+
+
+def way(deltas: Sequence[Delta], from_tree: str, to_tree: str) -> tuple[Delta, ...]:
+    """The fewest of ``deltas`` that lead from a tree to another one, in their order; none if none do."""
+    ways: dict[str, tuple[Delta, ...]] = {from_tree: ()}
+    reached = [from_tree]
+    for tree in reached:
+        for delta in deltas:
+            if delta.from_tree == tree and delta.to_tree not in ways:
+                ways[delta.to_tree] = (*ways[tree], delta)
+                reached.append(delta.to_tree)
+    return ways.get(to_tree, ())
 
 
 def seal(record: Record, sign: Sign = nobody) -> bytes:

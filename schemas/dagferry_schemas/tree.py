@@ -115,7 +115,7 @@ class TreeWriter:
         check, line = self._check.add, self._lines.append
         for file in files:
             if check(file):
-                line(f"{'0755' if file.executable else '0644'} {file.size} {file.sha256} {file.path}\n")
+                line(list_line(file))
         if len(self._lines) >= LINES_AT_ONCE:
             self._flush()
 
@@ -158,7 +158,7 @@ def read_files(opener: Opener, what: str, *, limit: int, most: int = MAX_FILES) 
 
 def tree_digest(files: Iterable[TreeFile]) -> str:
     """The digest of the tree of ``files`` (valid, in any order), as ``sha256:<hex>``."""
-    folders = _FolderDigests()
+    folders = FolderDigests()
     for file in sorted(files, key=lambda file: file.path):
         folders.add(file)
     return folders.finish()
@@ -170,7 +170,7 @@ def _read(plain: Iterable[bytes], opener: Opener, most: int = MAX_FILES) -> Tree
     for number, line in enumerate(_lines(plain), 1):
         if number > most:  # at once: each file of an open folder is kept, and short lines fit into any bound in bytes
             raise Corrupt(f"file list: more than {most} files")
-        file = _decode_line(number, line)
+        file = decode_line(number, line)
         if file.path < last:
             raise Malformed(f"file list, line {number}: the lines are not in the order of their paths")
         last = file.path
@@ -192,7 +192,8 @@ def _lines(plain: Iterable[bytes]) -> Iterator[bytes]:
         raise Malformed("file list: the last line has no end")
 
 
-def _decode_line(number: int, line: bytes) -> TreeFile:
+def decode_line(number: int, line: bytes) -> TreeFile:
+    """The file that a line of a list, without its end, describes. Raises `Malformed`."""
     if len(line) >= MAX_LINE:
         raise Malformed(f"file list, line {number}: more than {MAX_LINE} bytes")
     try:
@@ -205,6 +206,11 @@ def _decode_line(number: int, line: bytes) -> TreeFile:
     return _to_file(*match.groups())
 
 
+def list_line(file: TreeFile) -> str:
+    """The line of a file in a file list."""
+    return f"{'0755' if file.executable else '0644'} {file.size} {file.sha256} {file.path}\n"
+
+
 def _to_file(mode: str, size: str, sha256: str, path: str) -> TreeFile:
     return TreeFile(path, mode == "0755", int(size), sha256)
 
@@ -214,7 +220,7 @@ class _TreeCheck:
 
     def __init__(self, check: paths.PathCheck | None) -> None:
         self._paths = check
-        self._folders = _FolderDigests()
+        self._folders = FolderDigests()
         self._too_large: list[str] = []
         self._count = 0
         self._size = 0
@@ -256,23 +262,32 @@ class _Folder:
         self.size = 0
         self.entries: list[tuple[str, str]] = []
 
-    def digest(self) -> str:
+    def lines(self) -> str:
         # A folder's own place is not where its files came. The order of characters is that of their UTF-8 bytes.
         self.entries.sort()
-        lines = "".join([line for _, line in self.entries])
-        return hashlib.sha256(TREE_PREFIX + lines.encode()).hexdigest()
+        return "".join([line for _, line in self.entries])
 
 
-class _FolderDigests:
-    """The Merkle tree, in one pass over files in order: a folder is hashed when the first path beyond it comes."""
+def folder_digest(lines: str) -> str:
+    """The digest of a folder, of its entries' lines: 64 hex digits."""
+    return hashlib.sha256(TREE_PREFIX + lines.encode()).hexdigest()
 
-    def __init__(self) -> None:
+
+class FolderDigests:
+    """The Merkle tree, in one pass over files in order: a folder is hashed when the first path beyond it comes.
+
+    ``closed`` is told the path of each folder, and its lines.
+    """
+
+    def __init__(self, closed: Callable[[str, str], None] | None = None) -> None:
+        self._closed = closed
         self._parent = ""
         self._names: list[str] = []
         self._open = [_Folder("")]
         """The top folder, and those of `_names`."""
 
     def add(self, file: TreeFile) -> None:
+        """Take the next file."""
         path, executable, size, sha256 = file
         parent, _, name = path.rpartition("/")
         if parent != self._parent:
@@ -293,10 +308,17 @@ class _FolderDigests:
         while len(self._open) > depth + 1:
             folder = self._open.pop()
             above = self._open[-1]
-            above.entries.append((folder.name, f"d - {folder.size} {folder.digest()} {folder.name}\n"))
+            digest = self._close(folder, "/".join(self._names[: len(self._open)]) if self._closed else "")
+            above.entries.append((folder.name, f"d - {folder.size} {digest} {folder.name}\n"))
             above.size += folder.size
+
+    def _close(self, folder: _Folder, path: str) -> str:
+        lines = folder.lines()
+        if self._closed is not None:
+            self._closed(path, lines)
+        return folder_digest(lines)
 
     def finish(self) -> str:
         """The digest of the top folder."""
         self._leave(0)
-        return "sha256:" + self._open[0].digest()
+        return "sha256:" + self._close(self._open[0], "")

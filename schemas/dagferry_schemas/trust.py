@@ -25,9 +25,13 @@ Content, in this order:
 9. The file list's stored size and digest are those of the pin; it decompresses to at most what that many files need.
 10. The tree digest computed from the file list is the one that was named, and the number of files is the pin's.
 11. The tarball's stored size and digest are those of the pin, and its plain size is what the file list predicts.
+12. A delta's stored size and digest are those of its entry in the record; it is from the tree that is there to the one
+    that the entry names, and the digest of what comes of it, computed over the folders that it touches, is that tree's.
+    What it says of paths is judged as in a file list. Each file's bytes have the digest that its line says.
 
-`VerifiedTree` and `VerifiedTarball` can only be made here, and `unpack` accepts nothing else: what was not verified
-cannot be unpacked by forgetting it. The plain bytes of a tarball are compared while they are written (`unpack`).
+`VerifiedTree`, `VerifiedTarball` and `VerifiedDelta` can only be made here, and nothing else is unpacked or applied:
+what was not verified cannot be used by forgetting it. The plain bytes of a tarball are compared while they are written
+(`unpack`), those of a delta before (`delta`).
 """
 
 from __future__ import annotations
@@ -38,7 +42,7 @@ from dataclasses import InitVar, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from . import plaintar, statement
+from . import delta, plaintar, statement
 from .dsse import RECORD_TYPE, STATEMENT_TYPE, Envelope
 from .errors import Corrupt, Malformed, Untrusted
 from .keyring import PROMOTER, PUBLISHER
@@ -51,8 +55,10 @@ from .version import Version
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from . import record
     from .keyring import Key, Keyring
     from .pins import Content, Pin, TarballPin
+    from .tree_index import TreeIndex
 
 _SEAL: Final = object()
 
@@ -342,6 +348,32 @@ def check_tree(tree: Tree, digest: str) -> VerifiedTree:
     if tree.digest != digest:
         raise Corrupt(f"file list of tree {digest}: it describes the tree {tree.digest}")
     return VerifiedTree(tree, _SEAL)
+
+
+@dataclass(frozen=True)
+class VerifiedDelta:
+    """A delta that passed rule 12: what was there ``before``, what it says, and the tree that comes of it."""
+
+    before: TreeIndex
+    delta: delta.Delta
+    after: TreeIndex
+    _seal: InitVar[object]
+
+    def __post_init__(self, _seal: object) -> None:
+        _check_seal(_seal)
+
+
+def accept_delta(stored: bytes, entry: record.Delta, before: TreeIndex) -> VerifiedDelta:
+    """What the delta in ``stored`` makes of ``before`` (rule 12). Raises `Corrupt`, `Malformed`."""
+    what = f"delta to tree {entry.to_tree}"
+    check_stored(stored, entry.pin, what)
+    found = delta.decode(stored, what)
+    if (found.from_tree, found.to_tree) != (entry.from_tree, entry.to_tree) or before.digest != entry.from_tree:
+        raise Corrupt(f"{what}: it is from {found.from_tree} to {found.to_tree}, and {before.digest} is there")
+    after = before.edited(found.changes)
+    if after.digest != entry.to_tree:
+        raise Corrupt(f"{what}: what comes of it is the tree {after.digest}")
+    return VerifiedDelta(before, found, after, _SEAL)
 
 
 class TarballCheck:

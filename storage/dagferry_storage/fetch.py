@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO
 
 from dagferry_schemas import layout, trust
+from dagferry_schemas.delta import MAX_STORED
 from dagferry_schemas.errors import Corrupt, Unknown, Untrusted
 
 from .store import Missing, Stored, TooLarge
 
 if TYPE_CHECKING:
     from dagferry_schemas.pins import Content, Pin
+    from dagferry_schemas.record import Delta
     from dagferry_schemas.version import Version
 
     from .published import Published
@@ -85,6 +87,20 @@ def tarball(
     except Missing:
         raise _gone(store, key) from None
     return check.finish()
+
+
+def delta(store: Store, bundle: str, entry: Delta) -> bytes:
+    """The stored bytes of a delta, at most as many as its record names; `trust` judges them.
+
+    Raises `Corrupt` also where it is gone.
+    """
+    key = layout.delta(bundle, entry.pin.sha256)
+    try:
+        return store.read(key, limit=min(entry.pin.size, MAX_STORED)).body
+    except Missing:
+        raise _gone(store, key) from None
+    except TooLarge:
+        raise Corrupt(f"{key} in {store.url}: more than the {entry.pin.size} bytes that were announced") from None
 
 
 def _gone(store: Store, key: str) -> Corrupt:

@@ -56,6 +56,10 @@ class FakeDelivery:
         self.pulls = 0
         self.looks = 0
         self.prepared = False
+        self.pieces = 0
+        self.prepared_after: list[int] = []
+        self.prepare_failure: Exception | None = None
+        self.closed = False
         self.began = threading.Semaphore(0)
         self.may_end = threading.Event()
         self.may_end.set()
@@ -68,6 +72,13 @@ class FakeDelivery:
 
     def prepare(self) -> None:
         self.prepared = True
+
+    def prepare_next(self, seconds: float) -> bool:
+        self.prepared_after.append(self.pulls)
+        if self.prepare_failure is not None:
+            raise self.prepare_failure
+        self.pieces -= 1
+        return self.pieces > 0
 
     def pull(self) -> PullReply:
         assert self._alone.acquire(blocking=False), "two pulls at once"
@@ -114,6 +125,9 @@ class FakeDelivery:
 
     def watch(self, again: Callable[[], object]) -> None:
         self.again = again
+
+    def close(self) -> None:
+        self.closed = True
 
     def unwatch(self) -> None:
         del self.again

@@ -12,6 +12,7 @@ import pytest
 
 from dagferry_agent.service import Delivery, Draining, Job, PullService, pause_before_poll
 from dagferry_schemas.errors import DeliveryFailed, MachineFault, Untrusted
+from tests.e2e.harness import wait_for
 
 from .fake import FakeDelivery, wait_for_pulls
 
@@ -128,6 +129,43 @@ def test_nobody_who_gives_up_can_cancel_a_job_for_the_others(delivery: FakeDeliv
     assert not job.done.cancel()
     service.start()
     assert reply_of(job).generation == 1
+
+
+def test_the_next_release_is_prepared_piece_by_piece_after_each_pull(
+    delivery: FakeDelivery, service: PullService
+) -> None:
+    delivery.pieces = 5
+    service.start()
+    wait_for(lambda: len(delivery.prepared_after) == 5 or None, "five pieces")
+    delivery.pieces = 1
+    reply_of(service.request())
+    wait_for(lambda: len(delivery.prepared_after) == 6 or None, "one more")
+    time.sleep(0.1)
+    assert delivery.prepared_after == [1, 1, 1, 1, 1, 2], "and nothing when there is nothing to do"
+
+
+def test_a_request_waits_for_one_piece_at_the_most(delivery: FakeDelivery, service: PullService) -> None:
+    delivery.pieces = 1_000_000
+    service.start()
+    wait_for(lambda: len(delivery.prepared_after) > 3 or None, "some pieces")
+    for number in range(2, 12):
+        before = len(delivery.prepared_after)
+        reply_of(service.request())
+        assert len(delivery.prepared_after) <= before + 2
+        assert delivery.pulls == number
+
+
+@pytest.mark.parametrize("failure", [MachineFault("the disk is full"), KeyError("a bug")])
+def test_preparing_that_fails_ends_nothing_and_is_tried_after_the_next_pull(
+    delivery: FakeDelivery, service: PullService, failure: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    delivery.prepare_failure = failure
+    service.start()
+    wait_for(lambda: delivery.prepared_after or None, "a piece")
+    assert reply_of(service.request()).generation == 1
+    wait_for(lambda: 2 in delivery.prepared_after or None, "another piece")
+    assert delivery.prepared_after == [1, 2]
+    assert ("a bug in dagferry" in caplog.text) == isinstance(failure, KeyError)
 
 
 def test_stop_lets_the_running_pull_end_and_refuses_the_queued_one(

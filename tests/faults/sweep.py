@@ -15,6 +15,7 @@ What is wrong is said in one line each, which begins with its kind:
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -117,8 +118,13 @@ def recovered(program: Program, scenario: Scenario, root: Path, expected: Iterab
         wrong.append(f"drift: status ended with {status}: {seen.get('error') or seen['drift']}")
     if pull != 0 or then.get("drift") or files_of(root / "current") != scenario.after:
         wrong.append(f"stuck: the next pull ended with {pull}: {reply.get('error')}; drift {then.get('drift')}")
-    extra = sorted(set(names(root)) - set(expected))
+    extra = sorted(_without_kinds(names(root)) - _without_kinds(expected))
     return [*wrong, *(f"left: {name}" for name in extra)]
+
+
+def _without_kinds(found: Iterable[str]) -> set[str]:
+    """The names, where one release's lists are one: which there are depends on how it came."""
+    return {name.rpartition(".")[0] if re.fullmatch(r"lists/[0-9a-f]{64}\.[a-z]+", name) else name for name in found}
 
 
 def _told(point: Point, done: Traced, *, is_new: bool) -> list[str]:

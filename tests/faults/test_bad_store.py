@@ -42,23 +42,23 @@ FAULTS: Final = {
 
 
 @pytest.fixture(scope="module")
-def bad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Proxy, Scenario]]:
-    """A proxy to a store, and the pull of B through it."""
+def bad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Proxy, dict[str, Scenario]]]:
+    """A proxy to a store, and the pulls of B through it: by a delta, and whole."""
     with ExitStack() as stack:
         endpoint = stack.enter_context(servers.s3())
         port = urlsplit(endpoint).port
         assert port is not None
         proxy = stack.enter_context(Proxy(port))
         store = f"s3://{servers.BUCKET}/faults?endpoint="
-        pull = scenarios(make_world(tmp_path_factory.mktemp("bad"), store + endpoint))["update"]
-        yield proxy, replace(pull, store_url=store + proxy.url)
+        pulls = scenarios(make_world(tmp_path_factory.mktemp("bad"), store + endpoint))
+        yield proxy, {name: replace(pulls[name], store_url=store + proxy.url) for name in ("update", "whole")}
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_bad_store_costs_nothing_but_the_pull(
-    name: str, agent: Program, bad: tuple[Proxy, Scenario], tmp_path: Path
+    name: str, agent: Program, bad: tuple[Proxy, dict[str, Scenario]], tmp_path: Path
 ) -> None:
-    proxy, pull = bad
+    proxy, pull = bad[0], bad[1]["whole"]
     expected, fault = FAULTS[name]
     root = tmp_path / "pod"
     pull.begin(root)
@@ -74,3 +74,21 @@ def test_a_bad_store_costs_nothing_but_the_pull(
     assert files_of(root / "current") == pull.before
     assert not list((root / "staging").iterdir())
     assert not [word for word in recovered(agent, pull, root, ()) if not word.startswith("left")]
+
+
+@pytest.mark.parametrize("name", [name for name in FAULTS if name != "it stalls within the body"])
+def test_a_delta_that_a_bad_store_spoils_is_not_needed(
+    name: str, agent: Program, bad: tuple[Proxy, dict[str, Scenario]], tmp_path: Path
+) -> None:
+    proxy, pull = bad[0], bad[1]["update"]
+    root = tmp_path / "pod"
+    pull.begin(root)
+    proxy.fault = replace(FAULTS[name][1], path="/deltas/", times=ALWAYS)
+    try:
+        [(code, document)] = agent.each(pull.arguments("pull", root))
+    finally:
+        proxy.fault = None
+    assert (code, document.get("changed")) == (0, True), document
+    assert document["requests"] >= 4, "head, delta, list and tarball"
+    assert files_of(root / "current") == pull.after
+    assert not list((root / "staging").iterdir())

@@ -39,6 +39,7 @@ class Planted:
     new: str
     fault: str
     wrong: str
+    pull: str = "update"
 
 
 SWITCH: Final = "temporary.rename(self.path / CURRENT)"
@@ -67,7 +68,15 @@ SWEPT: Final = {
 }
 CUT: Final = {
     "the bytes of files are not flushed": Planted(
-        "agent/dagferry_agent/staging.py", "            os.fsync(descriptor)\n", "            pass\n", "journal", "torn"
+        "agent/dagferry_agent/staging.py",
+        "            os.fsync(descriptor)\n",
+        "            pass\n",
+        "journal",
+        "torn",
+        "whole",
+    ),
+    "the bytes of an edit are not flushed": Planted(
+        "agent/dagferry_agent/editing.py", "            os.fsync(descriptor)\n", "            pass\n", "journal", "torn"
     ),
     "the new link is not flushed": Planted(
         "agent/dagferry_agent/root.py",
@@ -107,6 +116,6 @@ def test_the_sweep_finds_a_planted_bug(bug: Planted, pulls: dict[str, Scenario],
 @pytest.mark.parametrize("bug", CUT.values(), ids=CUT)
 def test_power_cuts_find_a_planted_bug(bug: Planted, kind: str, pulls: dict[str, Scenario], tmp_path: Path) -> None:
     need("strace", f"mkfs.{kind}", root=True, loop=True)
-    site = prepare(kind, pulls["update"], tmp_path)
+    site = prepare(kind, pulls[bug.pull], tmp_path)
     wrong = without_power(site, plant(bug, tmp_path), None, "--durability=fsync")
     assert [word for word in wrong if word.startswith(f"{bug.fault}: {bug.wrong}")], wrong

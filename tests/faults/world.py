@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -124,7 +125,7 @@ def make_world(folder: Path, store_url: str | None = None) -> World:
     repository = Repository(folder / "clone")
     same = {
         "dags/__init__.py": "",
-        "dags/large.sql": "-- five kilobytes\n" * 280,
+        "dags/large.sql": noise("large") * 2,
         "dags/team/__init__.py": "",
         "dags/weekly.py": "WEEKLY = 1\n",
         "dags/monthly.py": "MONTHLY = 1\n",
@@ -147,7 +148,16 @@ def make_world(folder: Path, store_url: str | None = None) -> World:
         [(code, document)] = Program.installed().each(scenario.arguments("pull", template))
         assert code == 0, document
     operator.on("moved").ship(second)
+    # No delta leads from A to what has nothing of it, and none from there to B.
+    other = repository.change({path: noise(path) for path in same}, "another")
+    operator.on("far").ship(other)
+    operator.on("far").run("promote", second, "--allow-older")
     return world
+
+
+def noise(word: str) -> str:
+    """Text that is like nothing else, and cannot be compressed to much less."""
+    return "".join(f"# {hashlib.sha256(f'{word} {number}'.encode()).hexdigest()}\n" for number in range(40))
 
 
 def scenarios(world: World) -> dict[str, Scenario]:
@@ -161,6 +171,7 @@ def scenarios(world: World) -> dict[str, Scenario]:
     mend = Scenario("mend", world.store_url, "still", world.still, world.before, world.before, damage=damage)
     return {
         "update": update,
+        "whole": replace(update, name="whole", channel="far"),
         "fsync": replace(update, name="fsync", options=("--durability=fsync",)),
         "syncfs": replace(update, name="syncfs", options=("--durability=syncfs",)),
         "first": replace(update, name="first", template=None, before=None),

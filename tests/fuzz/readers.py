@@ -18,19 +18,22 @@ from typing import Final
 from dagferry_agent import state as memory
 from dagferry_agent.releases import Mark, Marks
 from dagferry_agent.tokens import allows, authenticate, parse_tokens
-from dagferry_schemas import plaintar, trust
+from dagferry_schemas import delta, plaintar, trust
 from dagferry_schemas.endpoint import PullRequest
 from dagferry_schemas.names import digest_of
 from dagferry_schemas.pins import Content, FilesPin, TarballPin
 from dagferry_schemas.record import seal
-from dagferry_schemas.tree import MAX_LINE, TreeFile, decode_files, encode_files, read_files
+from dagferry_schemas.tree import MAX_LINE, TreeFile, decode_files, encode_files, make_tree, read_files
+from dagferry_schemas.tree_index import TreeIndex
 from dagferry_storage import unpack
-from tests.evil.parts import GOOD
+from tests.evil.parts import FILES, GOOD, LIST
 
 BUNDLE: Final = "dags"
 CHANNEL: Final = "prod"
 VERSION: Final = "v2"
 NOW: Final = "2026-11-22T10:00:00Z"
+
+BEFORE: Final = TreeIndex.of(decode_files(LIST).files)
 
 Read = Callable[[bytes], object]
 
@@ -101,6 +104,15 @@ def read_tarball(raw: bytes) -> None:
         assert list(_scratch().iterdir()) == [], "something was written outside"
 
 
+def read_delta(raw: bytes) -> None:
+    """A delta, whatever it says of trees: what it makes of a tree is a tree, and all its files have their bytes."""
+    found = delta.decode(raw, "delta")
+    after = BEFORE.edited(found.changes)
+    assert make_tree(after).digest == after.digest
+    written = {file.path: content for file, content in found.contents(BEFORE, lambda file: FILES[file.path])}
+    assert written.keys() == {path for path, file in found.changes.items() if file is not None}
+
+
 def read_request(raw: bytes) -> None:
     """The body of a request to pull; what was read is written and comes back the same."""
     found = PullRequest.from_bytes(raw)
@@ -135,6 +147,7 @@ READERS: Final[Mapping[str, Read]] = {
     "version": read_version,
     "list": read_list,
     "tarball": read_tarball,
+    "delta": read_delta,
     "request": read_request,
     "tokens": read_tokens,
     "state": read_state,

@@ -5,21 +5,25 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import asdict
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from dagferry_agent.state import Pin as PinnedHere
 from dagferry_agent.state import Served, State
 from dagferry_schemas.compression import compress, decompress
+from dagferry_schemas.delta import encode
 from dagferry_schemas.dsse import RECORD_TYPE
 from dagferry_schemas.names import digest_of
 from dagferry_schemas.pins import Pin
 from dagferry_schemas.record import Candidate, Delta, Hold, Live, Previous, Record
+from dagferry_schemas.tree import TreeFile, make_tree
+from dagferry_schemas.tree_index import TreeIndex
 from dagferry_schemas.trust import Floor
 from dagferry_schemas.version import Version
 from tests.evil.archives import TAR
-from tests.evil.parts import GOOD, LIST
+from tests.evil.parts import FILES, GOOD, LIST
 
-from .readers import BUNDLE, CHANNEL, NOW, VERSION
+from .readers import BEFORE, BUNDLE, CHANNEL, NOW, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,16 +82,29 @@ def encoded(reader: str, document: object) -> bytes:
     return json.dumps({"payload": payload, "payloadType": RECORD_TYPE, "signatures": []}).encode()
 
 
+def _delta() -> bytes:
+    """A file is another one, one is new and one goes."""
+    first, second, *_ = sorted(FILES)
+    files = {**FILES, first: FILES[first] + b"x = 1\n", "team/zz new.py": b"n = 1\n"}
+    del files[second]
+    after = make_tree(TreeFile(path, False, len(body), sha256(body).hexdigest()) for path, body in files.items())
+    return encode(BEFORE, TreeIndex.of(after.files), lambda file: FILES[file.path], lambda file: files[file.path])
+
+
 SEEDS: Final[Mapping[str, bytes]] = {
     **{reader: encoded(reader, document) for reader, document in DOCUMENTS.items()},
     "list": LIST,
     "tarball": GOOD.tarball,
+    "delta": _delta(),
 }
 """Valid bytes of every reader."""
 
 
 def packed(reader: str, plain: bytes) -> bytes:
     """Plain bytes as ``reader`` takes them; the opposite of `unpacked`."""
+    if reader == "delta":
+        first = compress(plain)
+        return len(first).to_bytes(4, "big") + first + SEEDS["delta"][_FIRST_FRAME_ENDS:]
     return compress(plain) if reader == "tarball" else encoded_payload(plain) if reader == "record" else plain
 
 
@@ -97,9 +114,11 @@ def encoded_payload(payload: bytes) -> bytes:
     return json.dumps({"payload": text, "payloadType": RECORD_TYPE, "signatures": []}).encode()
 
 
+_FIRST_FRAME_ENDS: Final = 4 + int.from_bytes(SEEDS["delta"][:4], "big")
 PLAIN: Final[Mapping[str, bytes]] = {
     **SEEDS,
     "record": _RECORD.to_payload(),
     "tarball": decompress(GOOD.tarball, "seed", limit=len(TAR)),
+    "delta": decompress(SEEDS["delta"][4:_FIRST_FRAME_ENDS], "seed", limit=100_000),
 }
 """The same without envelope and compression, where a changed byte gets further."""

@@ -29,7 +29,7 @@ RIGHTS: list[tuple[str, dict[str, set[str]]]] = [
     (layout.head("etl", "probe"), LOOKS),
     (layout.head("etl", "log"), LOOKS),
     ("etl/probe/0a1b", {"builder": {GET, PUT, DELETE}, "promoter": {GET}}),
-    ("etl/deltas/" + "b" * 64 + ".zst", {"builder": {PUT}, "promoter": {GET}, "agent": {GET}}),
+    (layout.delta("etl", "sha256:" + "b" * 64), {"promoter": {GET, PUT}, "agent": {GET}}),
     (layout.store_json("other"), {}),
     (layout.head("other", "prod"), {}),
     (layout.version("etl2", "v1.0"), {}),

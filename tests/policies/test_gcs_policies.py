@@ -168,6 +168,7 @@ def test_the_promoter_moves_a_channel_that_is_new(gcs: GuardedGcs, site: Site, t
     *_, log, verified, _ = site.do(gcs.part("promoter", there), site.job("promoter", there.channel))
     assert [one["action"] for one in log.document["records"]] == ["hold", "resume", "rollback", "promote", "promote"]
     assert verified.document["ok"]
+    assert "delta" in [check["name"] for check in verified.document["checks"]]
 
 
 def test_the_agent_pulls_what_is_live_and_a_version_by_its_name(people: dict[str, Identity], site: Site) -> None:

@@ -101,6 +101,7 @@ def test_the_promoter_moves_a_channel_that_is_new(s3: GuardedS3, site: Site, the
     *_, log, verified, channels = site.do(promoter, site.job("promoter", there.channel))
     assert [one["action"] for one in log.document["records"]] == ["hold", "resume", "rollback", "promote", "promote"]
     assert verified.document["ok"]
+    assert "delta" in [check["name"] for check in verified.document["checks"]]
     assert there.channel in [one["channel"] for one in channels.document["channels"]]
 
 
@@ -212,13 +213,23 @@ def test_an_upload_in_parts_is_conditional_at_its_end_and_can_be_given_up(
 
 @pytest.mark.planted
 @pytest.mark.parametrize(("part", "sid", "action"), ACTIONS)
-def test_no_action_can_be_spared(part: str, sid: str, action: str, s3: GuardedS3, site: Site, there: Place) -> None:
+def test_no_action_can_be_spared(
+    part: str, sid: str, action: str, s3: GuardedS3, people: dict[str, Identity], site: Site, there: Place
+) -> None:
     place = Place(servers.BUCKET, PREFIX, BUNDLE, CHANNEL if part == "agent" else there.channel)
     weak = s3.user(*without(place.s3(part), sid, action))
     if action == FOR_UPLOADS_IN_PARTS:
         name = {"Bucket": servers.BUCKET, "Key": f"{PREFIX}/{BUNDLE}/trees/{'2' * 64}/dags.tar.zst"}
         upload = {**name, "UploadId": s3.client(weak).create_multipart_upload(**name)["UploadId"]}
         assert not allowed(lambda: s3.client(weak).abort_multipart_upload(**upload))
+        return
+    if sid == "SayWhatChanged":  # the commands go on without it, and say so
+        fresh = ("dagferry", "publish", f"--rev={site.commit()}")
+        (published,) = site.do(people["builder"], [fresh])
+        promote = ("dagferry", "promote", f"--channel={place.channel}")
+        *_, last = site.do(weak, [*site.job(part, place.channel), ("dagferry", "resume", f"--channel={place.channel}"),
+                                  (*promote, published.document["version"])])  # fmt: skip
+        assert "no delta was made" in last.stderr
         return
     refusal = site.refusal(weak, site.job(part, place.channel))
     if action == "s3:DeleteObject":  # the commands go on without it, and leave something behind

@@ -1,7 +1,7 @@
 """A channel that moves, an agent that follows and is killed, and readers: ``python -m tests.torture.switches``.
 
-Prints one JSON object: ``switches``, ``kills``, ``seconds``, and what each kind of reader saw, summed up. It runs with
-whatever dagferry is on the path, so that a copy with a planted bug can be tried.
+Prints one JSON object: ``switches``, those by ``deltas``, ``kills``, ``seconds``, and what each kind of reader saw,
+summed up. It runs with whatever dagferry is on the path, so that a copy with a planted bug can be tried.
 
 1. Retention is at its minimum: one release is kept beside the one before, and there is no grace.
 2. One process moves the channel and pulls. It is killed by SIGKILL at moments that a seed decides, and begun again: the
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from dagferry_schemas.record import Live
 
 READERS: Final = ("resolved", "resolved", "through_the_link")
+BY_DELTA: Final = 2
+"""Requests of a pull that brings a release by one delta: a kept one takes one, a whole one three."""
 CHECKOUT: Final = Path(__file__).parents[2]
 _FORK: Final = multiprocessing.get_context("fork")
 
@@ -52,7 +54,7 @@ class Publisher(Shelf):
     """A shelf that goes on where the store's head is, with all trees published."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(LocalStore(folder))
+        super().__init__(LocalStore(folder), deltas=True)
         self.trees: list[Live] = [self.publish(f"v{number}", trees.files(number)) for number in range(trees.TREES)]
         try:
             head = self.store.read(layout.head(BUNDLE, CHANNEL), limit=layout.MAX_DOCUMENT)
@@ -67,10 +69,14 @@ def settings(store: Path, root: Path) -> Settings:
     return Settings(str(store), BUNDLE, CHANNEL, root, "torture", keep_releases=1, grace_hours=0, durability="none")
 
 
-def follow(store: Path, root: Path, seed: int, switches: Any) -> None:  # noqa: ANN401 (a ctypes integer)
-    """Move the channel and pull, and count the switches, for ever."""
+def follow(store: Path, root: Path, seed: int, switches: Any, deltas: Any) -> None:  # noqa: ANN401 (ctypes integers)
+    """Move the channel and pull, and count the switches, and those by a delta, for ever.
+
+    By the seed there are deltas, and the next release is prepared, or not.
+    """
     chosen = random.Random(seed)
     shelf = Publisher(store)
+    shelf.deltas, prepares = chosen.random() < 0.6, chosen.random() < 0.5
     delivery = Delivery(settings(store, root), LocalStore(store), Root(root), time.time)
     delivery.prepare()
     while True:
@@ -80,6 +86,9 @@ def follow(store: Path, root: Path, seed: int, switches: Any) -> None:  # noqa: 
         if reply.tree != live.content.tree:
             raise AssertionError(f"{live.version} was promoted, and {reply.version} is live")
         switches.value += reply.changed
+        deltas.value += reply.changed and reply.requests == BY_DELTA
+        while prepares and delivery.prepare_next(0.002):
+            pass
 
 
 @dataclass(frozen=True)
@@ -87,16 +96,17 @@ class Driven:
     """How a drive went."""
 
     switches: int
+    deltas: int
     kills: int
 
 
 def drive(store: Path, root: Path, wanted: int, seed: int) -> Driven:
     """Have the channel followed until there were so many switches, with kills in between."""
     chosen = random.Random(seed)
-    switches = RawValue("l", 0)
+    switches, deltas = RawValue("l", 0), RawValue("l", 0)
     kills = 0
     while switches.value < wanted:
-        process = _FORK.Process(target=follow, args=(store, root, chosen.randrange(1 << 30), switches))
+        process = _FORK.Process(target=follow, args=(store, root, chosen.randrange(1 << 30), switches, deltas))
         process.start()
         try:
             goal = min(wanted, switches.value + chosen.randint(1, 30))
@@ -109,7 +119,7 @@ def drive(store: Path, root: Path, wanted: int, seed: int) -> Driven:
         if process.exitcode != -signal.SIGKILL:
             raise AssertionError(f"the agent's process ended by itself with {process.exitcode}")
         kills += 1
-    return Driven(switches.value, kills)
+    return Driven(switches.value, deltas.value, kills)
 
 
 @contextmanager
@@ -169,7 +179,7 @@ def torture(folder: Path, switches: int, seed: int) -> dict[str, Any]:
         last.promote(live)
         first.pull()
     left = len(os.listdir(root / "releases"))  # noqa: PTH208
-    return {"switches": driven.switches, "kills": driven.kills, "seconds": seconds, "left": left, **found}
+    return {**vars(driven), "seconds": seconds, "left": left, **found}
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ BUGS: Final = {
         (
             (
                 ROOT,
-                "        if lock is None:\n            return False\n",
+                "        if lock is None:\n            return None\n",
                 "        if lock is None:\n            lock = os.open(os.devnull, os.O_RDONLY)\n",
             ),
         ),

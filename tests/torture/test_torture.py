@@ -91,6 +91,7 @@ def test_a_thousand_switches_with_kills_and_no_reader_misses_or_mixes_a_file(
     say("a thousand switches", found)
     assert found["switches"] >= 1000
     assert found["kills"] >= 20
+    assert found["deltas"] >= 100
     assert found["left"] == 2, "when nobody reads any more, what is live and what was live before are all that is left"
     assert_no_fault(found)
 

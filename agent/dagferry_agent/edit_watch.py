@@ -1,0 +1,58 @@
+"""Whether anybody wrote to a file in some folders: asked of the kernel, and answered at once (inotify(7)).
+
+`watching` is told of edits a moment later, by a library's thread. Who is about to rely on files that were looked at a
+while ago cannot wait for that: what was written before the question has to be in the answer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_IN_MODIFY, _IN_ATTRIB, _IN_CLOSE_WRITE, _IN_ONLYDIR = 0x2, 0x4, 0x8, 0x01000000
+_WRITES: Final = _IN_MODIFY | _IN_ATTRIB | _IN_CLOSE_WRITE | _IN_ONLYDIR
+_ANY_EVENT: Final = 4096
+"""Bytes that hold at least one event, whatever the name in it."""
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class EditWatch:
+    """The folders that were added; files that are replaced by others in them do not count, nor what is below them."""
+
+    def __init__(self) -> None:
+        """Raises `OSError`."""
+        self._descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+
+    def add(self, folder: Path | str) -> None:
+        """Notice from now on what is written to the files in ``folder``. Raises `OSError`: no watches are left."""
+        _checked(_libc.inotify_add_watch(self._descriptor, os.fsencode(folder), _WRITES))
+
+    def is_quiet(self) -> bool:
+        """Whether nothing was written until now."""
+        try:
+            return not os.read(self._descriptor, _ANY_EVENT)
+        except BlockingIOError:
+            return True
+
+    def close(self) -> None:
+        """Notice nothing any more."""
+        os.close(self._descriptor)
+
+
+def open_watch() -> EditWatch | None:
+    """A watch of no folders yet; None where there is no inotify, or no instance of it left."""
+    try:
+        return EditWatch()
+    except OSError:
+        return None
+
+
+def _checked(answer: int) -> int:
+    if answer < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return answer
