@@ -91,6 +91,8 @@ class Spare:
     def take(self) -> TreeIndex:
         """The index of the copy, which is whole from now on, and flushed. Raises `Unfit`, `MachineFault`."""
         with disk.doing(f"preparing the release after {self.release.folder}"):
+            if not self.folder.is_dir():  # and who holds the root's lock keeps it from going now
+                raise Unfit(f"{self.folder} is gone: another process has begun on this root")
             for _ in self._work:
                 pass
             if self._flush is not None:
@@ -99,8 +101,6 @@ class Spare:
                 raise MachineFault(f"{self.folder} was not flushed: {self._flushed}")
             if self._index is None or not self._is_unedited():
                 raise Unfit(f"{self.release.folder} was edited, or cannot be linked to")
-            if not self.folder.is_dir():
-                raise Unfit(f"{self.folder} is gone: another process has begun on this root")
         return self._index
 
     def drop(self, seconds: float = math.inf) -> None:
