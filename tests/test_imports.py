@@ -7,7 +7,7 @@
    where its URL is opened, never when a module outside it is loaded: the libraries are large, and optional.
 4. click is imported by command lines only (``cli``, ``cli_...``, ``options``, ``commandline``), the HTTP server by the
    agent's ``app``, ``gate``, ``replies`` and ``server`` only, Prometheus' library by ``metrics`` only, watchdog by
-   ``watching`` only; structlog by ``logs`` only, and not when that is loaded.
+   ``watching`` and the builder's ``local_loop`` only; structlog by ``logs`` only, and not when that is loaded.
 5. Airflow is imported by lint's ``probe`` and by the agent's ``airflow_...`` only, and nothing that these import,
    however late, needs a server or a command line: they run inside Airflow's processes.
 """
@@ -47,6 +47,9 @@ SERVING: Final = {
     "watchdog": {"watching"},
 }
 """What only a serving agent needs, and the modules that may import it."""
+
+LOCAL_LOOP = {"watchdog": "dagferry_builder.local_loop"}
+"""What the builder's local loop needs of that."""
 
 
 class Import:
@@ -115,7 +118,11 @@ def _reason(module: str, one: Import) -> str | None:
         return f"{'.'.join(one.name.split('.')[:2])} is imported when the module is loaded"
     if top == "click" and not any(part in COMMAND_LINES or part.startswith("cli_") for part in parts):
         return "click is imported outside a command line"
-    if top in SERVING and (package != "dagferry_agent" or not SERVING[top] & set(parts)):
+    if (
+        top in SERVING
+        and module != LOCAL_LOOP.get(top)
+        and (package != "dagferry_agent" or not SERVING[top] & set(parts))
+    ):
         return f"{top} is imported outside the agent's server"
     if top == "airflow" and module != PROBE and not module.startswith("dagferry_agent.airflow_"):
         return "airflow is imported outside its bundle and lint's probe"

@@ -143,8 +143,25 @@ class Asker:
             raise MachineFault(f"git {command} failed in {self.folder}: {complaint.strip()[:500]}", "see git's message")
 
 
+_MORE: Final[dict[str, str]] = {}
+"""What is set besides in this process: see `write_objects_to`."""
+
+
 def isolate() -> None:
     """Take the caller's ``GIT_*`` variables out of this process's environment, and set ours."""
     for name in [name for name in os.environ if name.startswith("GIT_") and not name.startswith(_KEPT)]:
         del os.environ[name]
-    os.environ.update(_SET)
+    os.environ.update(_SET | _MORE)
+
+
+def write_objects_to(folder: Path, repository: Path) -> None:
+    """Let git write new objects to ``folder`` from now on, and read those in the objects of ``repository`` as well."""
+    _MORE.update(GIT_OBJECT_DIRECTORY=str(folder), GIT_ALTERNATE_OBJECT_DIRECTORIES=_quoted(str(repository)))
+    isolate()
+
+
+def _quoted(path: str) -> str:
+    """A path in a list of paths, as git reads it: a colon or a quote would end it."""
+    if not set(path) & {":", '"', "\\"}:
+        return path
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
