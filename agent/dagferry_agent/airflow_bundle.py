@@ -37,7 +37,7 @@ from dagferry_storage.keyring_folder import KeyringFolder
 from dagferry_storage.metered import MeteredStore
 from dagferry_storage.stores import open_store
 
-from . import airflow_runs, version_cleanup
+from . import airflow_runs, bundle_kwargs, version_cleanup
 from . import state as memory
 from .clock import utc_now
 from .root import Root
@@ -50,6 +50,7 @@ from .version_use import Hold, VersionUse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from .version_sources import Found
 
@@ -83,6 +84,11 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
         view_url_template: str | None = None,
         **kwargs: Any,  # noqa: ANN401 (each Airflow has others)
     ) -> None:
+        told = {"store": store, "bundle": bundle, "channel": channel, "keyring": keyring, "agent_root": agent_root}
+        told |= {"view_url_template": view_url_template}
+        with _as_airflow_exception(str(kwargs.get("name"))):
+            numbers = {"wait_seconds": wait_seconds, "keep_days": keep_days}
+            bundle_kwargs.check(str(kwargs.get("name")), _AIRFLOWS, {**told, **numbers, **kwargs})
         if _TAKES_TEMPLATE:
             kwargs["view_url_template"] = view_url_template
         super().__init__(**kwargs)
@@ -193,6 +199,7 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
         if self._trouble is not None:
             log.info("%s follows its channel again", self.name)
             self._trouble = None
+        self._folders.require_same(version, found.wanted.tree)
         known = state.heard(found.wanted.tree, found.floor or state.floor).served(found.wanted, utc_now())
         if known != state:
             with disk.doing(f"writing {self._beside / memory.FILE}"):
@@ -268,11 +275,8 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
 
     @cached_property
     def _settings(self) -> Settings:
-        for what, name in (("bundle", self.bundle), ("channel", self.channel)):
-            if not isinstance(name, str) or not NAME.fullmatch(name):
-                raise Usage(
-                    f"{what} {name!r} is not allowed", f"say `{what}` in the kwargs of {self.name} in Airflow's list"
-                )
+        if not NAME.fullmatch(self.bundle):
+            raise Usage(f"bundle {self.bundle!r} is not allowed", f"say `bundle` in the kwargs of {self.name}")
         return Settings(self._store or "", self.bundle, self.channel, self._beside, agent_id="airflow")
 
     @cached_property
@@ -288,20 +292,25 @@ class DagferryBundle(base.BaseDagBundle):  # type: ignore[misc]  # Airflow is in
         store = FromStore(self._settings, MeteredStore(open_store(self._store)), keyring)
         return AgentFirst(agent, store) if agent is not None else store
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _told(self) -> AbstractContextManager[None]:
         """Raise every error as `AirflowException`."""
-        try:
-            yield
-        except DagferryError as error:
-            raise AirflowException(f"{self.name}: {error.message} ({error.hint})") from error
-        except AirflowException:
-            raise
-        except Exception as error:
-            raise AirflowException(f"{self.name}: {type(error).__name__}: {error}") from error
+        return _as_airflow_exception(self.name)
 
 
-_TAKES_TEMPLATE: Final = "view_url_template" in inspect.signature(base.BaseDagBundle.__init__).parameters
+@contextmanager
+def _as_airflow_exception(name: str) -> Iterator[None]:
+    try:
+        yield
+    except DagferryError as error:
+        raise AirflowException(f"{name}: {error.message} ({error.hint})") from error
+    except AirflowException:
+        raise
+    except Exception as error:
+        raise AirflowException(f"{name}: {type(error).__name__}: {error}") from error
+
+
+_AIRFLOWS: Final = frozenset(inspect.signature(base.BaseDagBundle.__init__).parameters)
+_TAKES_TEMPLATE: Final = "view_url_template" in _AIRFLOWS
 _TOO_SOON: Final = timedelta(seconds=conf.getint("core", "min_serialized_dag_update_interval", fallback=30))
 _CLEAN_EVERY: Final = conf.getfloat("dag_processor", "stale_bundle_cleanup_interval", fallback=1800.0)
 _LIMITS: Final = Limits(

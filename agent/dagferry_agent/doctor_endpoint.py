@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from datetime import timezone
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from dagferry_schemas.errors import MachineFault
@@ -34,6 +35,10 @@ AIRFLOWS_PORTS: Final = {
 """What Airflow listens on in its pods, as its configuration and its Helm chart have it."""
 
 
+SERVING: Final = ("hypercorn", "prometheus_client", "starlette", "structlog", "watchdog")
+"""Packages without which there is no endpoint."""
+
+
 class Endpoint:
     """The endpoint of ``settings``. ``clock`` gives seconds since 1970."""
 
@@ -43,7 +48,22 @@ class Endpoint:
 
     def steps(self) -> list[tuple[str, Step]]:
         """The checks."""
-        return [("port", self.port), ("tokens", self.tokens), ("tls", self.tls), ("exposure", self.exposure)]
+        return [
+            ("packages", self.packages),
+            ("port", self.port),
+            ("tokens", self.tokens),
+            ("tls", self.tls),
+            ("exposure", self.exposure),
+        ]
+
+    def packages(self) -> str:
+        """Whether there is what `serve` needs; `pull` does without."""
+        missing = [name for name in SERVING if find_spec(name) is None]
+        if missing:
+            raise Warned(
+                f"`serve` would not start: {', '.join(missing)} not installed; install dagferry with the extra 'agent'"
+            )
+        return "what `serve` needs is installed"
 
     def port(self) -> str:
         """Whether the address can be had, and is not Airflow's."""

@@ -74,7 +74,7 @@ class VersionFolders:
         self._prepare()
         with locking.held(self._locks / hashlib.sha256(version.encode()).hexdigest()[:2]):
             if self.has(version):
-                self._check_same(version, tree)
+                self.require_same(version, tree)
                 return False
             with disk.doing(f"making {self.path(version)}"):
                 self._make(version, tree, fill)
@@ -94,7 +94,8 @@ class VersionFolders:
             shutil.rmtree(fresh, ignore_errors=True)
             raise
 
-    def _check_same(self, version: str, tree: str) -> None:
+    def require_same(self, version: str, tree: str) -> None:
+        """Refuse a version that is there with another tree. Raises `Untrusted`."""
         known = self._tree(version)
         if known is not None and known != tree:
             raise Untrusted(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from dagferry_schemas.commandline import emit
 from dagferry_schemas.errors import Usage
+from dagferry_schemas.names import check_name
 
 from . import options
 
@@ -46,25 +48,43 @@ def airflow_config(
     output: str,
 ) -> None:
     """Print the setting by which an Airflow 3 gets its DAGs from the channel, each run at its own version."""
-    bundle, url = site.bundle_name, site.store.url
+    bundle = site.bundle_name
+    check_name("channel", channel_name)
+    # With an agent beside Airflow the default store, a folder of this clone, is not what anybody means.
+    url = site.store.url if agent_root is None or site.store_url is not None else None
     name = name or bundle
     if "/" in name:
         raise Usage(f"a bundle of Airflow cannot be called {name!r}", "Airflow makes a file of that name: without '/'")
     if view_url is not None and not view_url.startswith(("https://", "http://")):
         raise Usage(f"{view_url!r} is no address that Airflow would show", "begin with https://")
-    kwargs: dict[str, Any] = {"store": url, "channel": channel_name, "refresh_interval": refresh_seconds}
+    if view_url is not None:
+        _check_template(view_url)
+    kwargs: dict[str, Any] = {"channel": channel_name, "refresh_interval": refresh_seconds}
     more = {
+        "store": url,
         "bundle": bundle if bundle != name else None,
-        "keyring": str(site.keyring) if site.keyring is not None else None,
-        "agent_root": agent_root,
+        "keyring": str(site.keyring.absolute()) if site.keyring is not None else None,
+        "agent_root": str(Path(agent_root).absolute()) if agent_root is not None else None,
         "view_url_template": view_url,
     }
     kwargs |= {key: value for key, value in more.items() if value is not None}
     bundles = [{"name": name, "classpath": CLASSPATH, "kwargs": kwargs}]
     value = json.dumps(bundles)
-    extras = ["airflow", *_EXTRAS.get(url[:3], ("airflow",))[1:]]
+    extras = ["airflow", *_EXTRAS.get((url or "")[:3], ("airflow",))[1:]]
     lines = [
-        f"# for every component of Airflow 3, each with: pip install 'dagferry[{','.join(extras)}]'",
+        f"# for every component of Airflow 3, each with dagferry and its extras {', '.join(extras)}",
         f"{VARIABLE}={shlex.quote(value)}",
     ]
+    if url is not None and url == site.store.url and site.store_url is None:
+        click.echo("warning: no --store is named, so this is the folder of this clone; Airflow has to see it", err=True)
     emit({"variable": VARIABLE, "value": value, "bundles": bundles, "extras": extras}, output, "\n".join(lines))
+
+
+def _check_template(template: str) -> None:
+    try:
+        template.format(version="v1", name="name", bundle="bundle", channel="channel")
+    except (LookupError, ValueError, AttributeError) as error:
+        raise Usage(
+            f"{template!r} cannot be filled in: {type(error).__name__} {error}",
+            "it may have {version}, {name}, {bundle} and {channel}; a brace that means itself is written twice",
+        ) from None

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 OUTPUTS: Final = ("text", "json")
+_OPTIONAL: Final = {
+    **dict.fromkeys(("kingfisher-secret-scanner", "pathspec", "requests", "ruff", "tomli", "tqdm"), "builder"),
+    **dict.fromkeys(("cryptography", "securesystemslib", "watchdog"), "builder"),
+    **dict.fromkeys(("boto3", "botocore"), "s3"),
+    "google": "gcs",
+}
+"""Packages that come with an extra, and its name; an agent's own are asked for where they are needed."""
 _BUG: Final = "this is a bug in dagferry, please report it with the traceback"
 
 
@@ -115,6 +122,9 @@ def _judge(error: BaseException) -> tuple[dict[str, Any], int]:
     if isinstance(error, BrokenPipeError):
         # Whoever read the result has enough of it, as in `… | head`.
         return _error("closed_pipe", "the reader of stdout went away"), 1
+    if isinstance(error, ModuleNotFoundError) and error.name in _OPTIONAL:
+        hint = f"this command needs another part of dagferry: install it with the extra {_OPTIONAL[error.name]!r}"
+        return _error(Usage.code, f"the package {error.name!r} is not installed", hint), Usage.exit_code
     traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
     return _error("bug", f"{type(error).__name__}: {error}", _BUG), EXIT_BUG
 

@@ -27,7 +27,7 @@ def head(store: Store, bundle: str, channel: str) -> Stored:
         raise Unknown(
             f"channel {channel!r} of bundle {bundle!r} has no record in {store.url}",
             f"promote a version first: dagferry promote VERSION --channel {channel}; "
-            "`dagferry channels` lists the channels that exist",
+            "`dagferry channels` lists the channels that exist; is the bundle's name right?",
             code="unknown_channel",
         ) from None
 

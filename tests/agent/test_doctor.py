@@ -482,6 +482,11 @@ def test_clock_that_is_behind_the_store_is_named(ward: Ward) -> None:
 # The endpoint
 
 
+def test_package_that_serve_needs_and_is_not_there_is_named(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hypercorn", None)  # as if it were not installed
+    only(ward.amiss(), "packages", "hypercorn not installed")
+
+
 def test_port_that_is_taken_is_named(ward: Ward) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

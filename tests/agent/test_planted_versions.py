@@ -43,7 +43,7 @@ BUGS: Final = {
         "one_that_is_killed",
     ),
     "a version may become another tree": Bug(
-        "version_folders", "self._check_same(version, tree)\n                ", "", "never_changes"
+        "version_folders", "self.require_same(version, tree)\n                ", "", "never_changes"
     ),
     "files are not as new as their version": Bug(
         "version_folders", "os.utime(self.path(version) / file, (now, now))", "pass", "gets_the_present"

@@ -71,6 +71,17 @@ def test_the_commands_of_airflow_see_what_the_channel_says(airflow: Airflow, sit
     }
 
 
+def test_kwargs_of_another_kind_are_told_as_airflow_wants_it(airflow: Airflow, site: Path, tmp_path: Path) -> None:
+    kwargs = {"store": (tmp_path / "store").as_uri(), "wait_seconds": "60"}
+    standing = Standing(airflow.python, tmp_path / "home", site, kwargs)
+    standing.home.mkdir()
+    assert standing.command("db", "migrate").returncode == 0
+    done = standing.command("dags", "reserialize")
+    said = done.stdout + done.stderr
+    assert "AirflowException" in said
+    assert "wait_seconds '60' is not allowed" in said
+
+
 def test_a_bundle_that_cannot_be_had_says_why_as_airflow_wants_it(airflow: Airflow, site: Path, tmp_path: Path) -> None:
     standing = Standing(airflow.python, tmp_path / "home", site, {"store": (tmp_path / "nowhere").as_uri()})
     standing.home.mkdir()

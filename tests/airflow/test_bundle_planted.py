@@ -43,8 +43,8 @@ BUGS: Final = {
         loads,
     ),
     "an error is not Airflow's": Planted(
-        '            raise AirflowException(f"{self.name}: {error.message} ({error.hint})") from error',
-        "            raise",
+        '        raise AirflowException(f"{name}: {error.message} ({error.hint})") from error',
+        "        raise",
         says_why,
     ),
 }

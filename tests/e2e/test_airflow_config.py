@@ -60,7 +60,17 @@ def test_a_shell_takes_the_line_as_it_is(operator: Operator, tmp_path: Path) -> 
     assert shown.stdout == value
 
 
-@pytest.mark.parametrize("options", [("--name", "a/b"), ("--view-url", "ftp://x"), ("--refresh-seconds", "0")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--name", "a/b"),
+        ("--view-url", "ftp://x"),
+        ("--refresh-seconds", "0"),
+        ("--view-url", "https://x/{version"),
+        ("--view-url", "https://x/{nope}"),
+        ("--channel", "no pe"),
+    ],
+)
 def test_what_airflow_would_refuse_is_refused(operator: Operator, options: tuple[str, ...]) -> None:
     assert operator.fail(2, "airflow-config", *options)["code"] == "usage"
 
@@ -70,3 +80,15 @@ def test_the_store_of_a_first_try_is_named_by_its_whole_path(tmp_path: Path) -> 
     found = run("dagferry", "airflow-config", "--channel", "prod", cwd=repository.path).document
     assert found["bundles"][0]["kwargs"]["store"] == (repository.path / ".dagferry" / "store").as_uri()
     assert found["extras"] == ["airflow"]
+
+
+def test_paths_are_whole_and_an_agent_beside_needs_no_store(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "clone")
+    options = ("--channel", "prod", "--agent-root", "../dags", "--keyring", "../keys")
+    found = run("dagferry", "airflow-config", *options, cwd=repository.path).document
+    assert found["bundles"][0]["kwargs"] == {
+        "channel": "prod",
+        "refresh_interval": 5,
+        "keyring": str(repository.path / "../keys"),
+        "agent_root": str(repository.path / "../dags"),
+    }

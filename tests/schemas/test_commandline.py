@@ -185,3 +185,26 @@ def test_a_reader_that_went_away_ends_it_without_a_traceback() -> None:
         os.close(writing)
     assert process.returncode == 1
     assert b"Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"), [("requests", "builder"), ("boto3", "s3"), ("kingfisher-secret-scanner", "builder")]
+)
+def test_a_package_of_an_extra_that_is_missing_is_wrong_usage(
+    name: str, extra: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_args: list[str]) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    assert commandline.run(fail, ["-o", "json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert name in error["message"]
+    assert repr(extra) in error["hint"]
+
+
+def test_a_module_of_ours_that_is_missing_is_a_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(_args: list[str]) -> None:
+        raise ModuleNotFoundError("No module named 'dagferry_x'", name="dagferry_x")
+
+    assert commandline.run(fail, []) == 70
+    assert "bug in dagferry" in capsys.readouterr().err
