@@ -13,6 +13,7 @@ and then the change goes.
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dagferry_schemas import compression
@@ -76,13 +77,20 @@ class Lists:
     def find(self, folder: Path) -> Release | None:
         """The release in ``folder``, with what it must be, or None if that is not there or not readable."""
         try:
-            match list(self._folder.glob(f"{folder.name}*.zst")), list(self._folder.glob(f"{folder.name}*.change")):
-                case [listed], _:
-                    return self._whole(folder, listed)
-                case [], [listed]:
-                    return self._changed(folder, listed)
+            return self._find(folder)
+        except FileNotFoundError:  # its change has just given way to its list
+            with suppress(OSError, ValueError, DagferryError):
+                return self._find(folder)
         except (OSError, ValueError, DagferryError):
             pass
+        return None
+
+    def _find(self, folder: Path) -> Release | None:
+        match list(self._folder.glob(f"{folder.name}*.zst")), list(self._folder.glob(f"{folder.name}*.change")):
+            case [listed], _:
+                return self._whole(folder, listed)
+            case [], [listed]:
+                return self._changed(folder, listed)
         return None
 
     def settle(self, tree: str, listed: bytes, marks: bytes, *, durable: bool) -> None:

@@ -132,7 +132,7 @@ class Provider:
             durable = self._settings.durability != "none"
             watch = None if at_once else open_watch()
             self._spare = Spare(self._root, release, stamp, durable=durable, watch=watch, at_once=at_once)
-        self._edited = edited
+        self._edited = edited if release is edited else None
         return self._spare
 
     def forget(self, seconds: float = math.inf) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from dagferry_agent.drift import find_drift
 from dagferry_agent.edit_watch import EditWatch
+from dagferry_agent.lists import Lists, collected
 from dagferry_agent.releases import Mark
 from dagferry_agent.root import PREPARED, Root
 from dagferry_agent.spare import Spare, Unfit
@@ -372,6 +373,28 @@ def test_a_release_by_which_another_is_told_may_go(tmp_path: Path) -> None:
     pod.delivery.pull()
     assert pod.delivery.root.remove(short_tree(first.content.tree))
     check_sound(pod)
+
+
+class Settling(Lists):
+    """Lists of which a change gives way to a list in the moment between a look for it and its reading."""
+
+    def _changed(self, folder: Path, listed: Path) -> Release | None:
+        if listed.exists():
+            release = super()._changed(folder, listed)
+            assert release is not None
+            self.settle(release.tree.digest, release.tree.files.stored, collected(release) or b"", durable=False)
+        return super()._changed(folder, listed)
+
+
+def test_who_looks_while_a_release_is_settled_finds_it(tmp_path: Path) -> None:
+    pod = Pod(tmp_path, deltas="linked")
+    pod.shelf.ship("v1", ONE, EXECUTABLE)
+    pod.delivery.pull()
+    pod.shelf.ship("v2", TWO, EXECUTABLE)
+    pod.delivery.pull()
+    found = Settling(pod.root / "lists").find((pod.root / "current").resolve())
+    assert found is not None
+    assert find_drift(found) == ()
 
 
 DAMAGES: Mapping[str, Callable[[bytes], bytes]] = {
