@@ -98,8 +98,8 @@ def test_what_is_saved_is_there_a_moment_later(repository: Repository, loop: Loo
     repository.write("dags/a.py", "A = 2\n")
     loop.shows("a.py", "A = 2\n")
     repository.write("dags/new/deep/c.py", "C = 1\n", executable=True)
-    loop.wait("it to be executable", lambda: files(loop.target) >= {"new/deep/c.py"} and loop.said[-1]["written"])
-    loop.wait("x", lambda: (loop.target / "new/deep/c.py").stat().st_mode & 0o111)
+    loop.wait("the new file", lambda: files(loop.target) >= {"new/deep/c.py"})
+    loop.wait("it to be executable", lambda: (loop.target / "new/deep/c.py").stat().st_mode & 0o111)
     assert (loop.target / "team" / "b.py").stat().st_ino == before, "what was not saved is not touched"
     assert loop.said[0]["written"] == ["a.py", "team/b.py"]
     assert loop.said[1]["written"] == ["a.py"]
