@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -31,7 +32,7 @@ from tests.airflow.switching import (
     switched_at,
     wait_until_quiet,
 )
-from tests.e2e.harness import CHECKOUT, Operator, Pod, Repository, environment, wait_for
+from tests.e2e.harness import BUNDLE, CHECKOUT, Operator, Pod, Repository, environment, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -190,6 +191,8 @@ def pull_by_planted(journey: Journey, tmp_path: Path) -> Iterator[Callable[[Edit
     releases = list(plan(FILES, last.number + 1, seed=SEED))
     release = releases[-1]
     journey.operator.run("promote", journey.publish(release, last.dag_ids))
+    # Whole: what is planted is in what makes a release of a tarball.
+    shutil.rmtree(Path(urlsplit(str(journey.operator.store_url)).path) / BUNDLE / "deltas")
     with ExitStack() as watching:
         for version, witness in journey.witnesses.items():
             fresh = watching.enter_context(Witness(witness.reader, frozenset()))
