@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dagferry_schemas.commandline import emit, plain
-from dagferry_schemas.errors import DagferryError
+from dagferry_schemas.errors import DagferryError, Usage
 
 from . import options
 
@@ -43,6 +43,9 @@ def watch(target: Path, root: str | None, no_lint: bool, gate: Gate, site: Site,
     from .working_tree import WorkingTree
 
     site, target = replace(site, root_option=root), target.absolute()
+    top = site.repository.top
+    if target.resolve().is_relative_to(top.resolve()):
+        raise Usage(f"{target} is inside {top}: what is shown there would be delivered", "name a folder outside of it")
     said = _Voice(output)
     with tempfile.TemporaryDirectory(prefix="dagferry-watch-") as scratch:
         tree = WorkingTree(site.repository, Path(scratch))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dagferry_schemas.errors import Conflict
@@ -17,7 +18,7 @@ from . import lfs
 from .problems import cannot_pack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from .git import Repository
@@ -70,6 +71,7 @@ class Mirror:
         known = self._known or {}
         changed = [one for path, one in wanted.items() if known.get(path) != _fact(one) or not self._at(path).is_file()]
         gone = [path for path in known if path not in wanted]
+        self._refuse_strangers([one.path for one in changed if one.path not in known], known)
         with disk.doing(f"writing to {self._target}"):
             self._remember({**known, **{one.path: ["", 0] for one in changed}})  # ours, whatever happens next
             for path in gone:
@@ -82,6 +84,21 @@ class Mirror:
                     self._write(one, content)
             self._remember({path: _fact(one) for path, one in wanted.items()})
         return Changes(tuple(one.path for one in changed), tuple(gone))
+
+    def _refuse_strangers(self, paths: Iterable[str], known: Mapping[str, object]) -> None:
+        """Refuse to replace what is at one of ``paths``, or on the way to it, and did not come from here."""
+        for path in paths:
+            at = self._at(path)
+            if at.is_dir() and not at.is_symlink():  # goes only if it is empty by then
+                continue
+            for one in (path, *map(str, PurePosixPath(path).parents)):
+                place = self._at(one)
+                if one != "." and one not in known and (place.is_symlink() or place.is_file()):
+                    raise Conflict(
+                        f"{place} is in the way, and `dagferry watch` did not write it; nothing was changed",
+                        "move it away, and save again",
+                        code="not_empty",
+                    )
 
     def _remember(self, known: Mapping[str, list[Any]]) -> None:
         self._known = dict(known)

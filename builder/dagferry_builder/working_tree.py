@@ -67,14 +67,23 @@ class WorkingTree:
         Raises `MachineFault` with git's words.
         """
         left_out = [f":(exclude,glob)**/{pattern}" for pattern in EDITORS]
-        self._git("-c", "advice.addEmbeddedRepo=false", "add", "--all", "--", ":/", *left_out)
+        self._git("add", "--all", "--", ":/", *left_out)
         tree = self._git("write-tree").decode().strip()
         return self._git("commit-tree", tree, "-m", "the working tree").decode().strip()
 
     def _git(self, *arguments: str) -> bytes:
         environment = {name: value for name, value in os.environ.items() if name != "GIT_LITERAL_PATHSPECS"}
         environment |= {**_WHO, "GIT_INDEX_FILE": str(self._index)}
-        command = ["git", "-c", "core.fsmonitor=false", "-C", str(self._top), *arguments]
+        command = [
+            "git",
+            "-c",
+            "core.fsmonitor=false",
+            "-c",
+            "advice.addEmbeddedRepo=false",
+            "-C",
+            str(self._top),
+            *arguments,
+        ]
         done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         if done.returncode:
             said = done.stderr.decode("utf-8", "replace").strip()

@@ -183,6 +183,26 @@ def test_a_folder_of_somebody_else_is_not_taken(repository: Repository, tmp_path
     assert operator.fail(3, "watch", f"--target={tmp_path / 'mine'}", "-o", "json")["code"] == "not_empty"
 
 
+def test_a_folder_inside_the_repository_is_refused(repository: Repository) -> None:
+    refused = Operator(repository.path, None).fail(2, "watch", "--target=dags/shown", "-o", "json")
+    assert "is inside" in refused["message"]
+    assert not (repository.path / "dags" / "shown").exists()
+
+
+def test_a_file_of_ones_own_in_the_folder_is_not_replaced(repository: Repository, loop: Loop) -> None:
+    (loop.target / "mine.py").write_text("MINE = 1\n")
+    (loop.target / "notes").write_text("years of work")
+    for path in ("mine.py", "notes/c.py"):
+        repository.write(f"dags/{path}", "THEIRS = 1\n")
+        (refused, *_) = loop.wait("a complaint", lambda: [one for one in loop.said[-1:] if "error" in one])
+        assert refused["error"]["code"] == "not_empty"
+        (repository.path / "dags" / path).unlink()
+        repository.write("dags/a.py", f"A = '{path}'\n")
+        loop.shows("a.py", f"A = '{path}'\n")
+    assert (loop.target / "mine.py").read_text() == "MINE = 1\n"
+    assert (loop.target / "notes").read_text() == "years of work"
+
+
 def test_findings_of_lint_are_shown_as_it_goes(repository: Repository, tmp_path: Path) -> None:
     loop = Loop(repository.path, tmp_path / "shown")
     try:
