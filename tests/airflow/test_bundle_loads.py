@@ -71,6 +71,24 @@ def test_the_commands_of_airflow_see_what_the_channel_says(airflow: Airflow, sit
     }
 
 
+def test_a_version_that_is_there_with_other_content_than_the_record_says_is_refused(
+    airflow: Airflow, site: Path, tmp_path: Path
+) -> None:
+    repository = Repository(tmp_path / "clone")
+    operator = Operator(repository.path, (tmp_path / "store").as_uri()).on("prod")
+    repository.change({"dags/first.py": DAG_FILE.format(dag_id="first")})
+    version = str(operator.ship("HEAD", "--no-lint")["version"])
+    (bundle,) = operator.run("airflow-config")["bundles"]
+    standing = Standing(airflow.python, tmp_path / "home", site, bundle["kwargs"])
+    standing.home.mkdir()
+    assert standing.command("db", "migrate").returncode == 0
+    assert standing.command("dags", "reserialize").returncode == 0
+    note = standing.versions.parent / "dagferry" / "notes" / version
+    note.write_text(json.dumps({**json.loads(note.read_text()), "tree": "sha256:" + 64 * "0"}))
+    done = standing.command("dags", "reserialize")
+    assert f"was made of tree sha256:{64 * '0'}" in (done.stdout + done.stderr).replace("\n", " ")
+
+
 def test_kwargs_of_another_kind_are_told_as_airflow_wants_it(airflow: Airflow, site: Path, tmp_path: Path) -> None:
     kwargs = {"store": (tmp_path / "store").as_uri(), "wait_seconds": "60"}
     standing = Standing(airflow.python, tmp_path / "home", site, kwargs)
