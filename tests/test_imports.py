@@ -34,7 +34,12 @@ NOT_IN_SCHEMAS: Final = {
     "asyncio", "fcntl", "http", "os", "pathlib", "requests", "shutil", "socket", "ssl", "subprocess", "tempfile",
     "threading", "time", "urllib",
 }  # fmt: skip
-CLOUDS: Final = {"boto3": "dagferry_storage.s3", "botocore": "dagferry_storage.s3", "google": "dagferry_storage.gcs"}
+CLOUDS: Final = {
+    "boto3": "dagferry_storage.s3",
+    "botocore": "dagferry_storage.s3",
+    "obstore": "dagferry_storage.s3",
+    "google": "dagferry_storage.gcs",
+}
 """Each library, and the store that imports it."""
 COMMANDLINE: Final = "dagferry_schemas.commandline"
 PROBE: Final = "dagferry_builder.lint.probe"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -233,4 +233,4 @@ def _labels(labels: tuple[str, ...]) -> dict[str, str]:
 
 def agent_id(options: dict[str, Any]) -> str:
     """This agent's name. Raises `Usage`."""
-    return check_name("agent", options["agent_id"] or socket.gethostname())
+    return check_name("agent", options["agent_id"] or os.uname().nodename)

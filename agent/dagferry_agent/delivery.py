@@ -89,13 +89,17 @@ class Delivery:
         self._last_error: dict[str, str] | None = None
         self._budget: tuple[list[str], room.Budget] | None = None  # of the releases that there were
 
-    def prepare(self) -> None:
-        """Clean up what a crash left, and verify the live release. Raises `MachineFault` if the root is unusable."""
+    def prepare(self, *, verify: bool = True) -> None:
+        """Clean up what a crash left, and verify the live release. Raises `MachineFault` if the root is unusable.
+
+        Without ``verify`` the first pull verifies it, if it is to stay live.
+        """
         if not self._keyring.verifies:
             log.warning("no --keyring: records are believed without a signature")
         self.root.prepare()
         self.root.clean()
-        self.verify()
+        if verify:
+            self.verify()
 
     def claim(self) -> bool:
         """Follow the channel for life, if no other agent of this root does; else stand by. Raises `MachineFault`."""

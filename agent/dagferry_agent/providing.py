@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -186,6 +185,8 @@ class Provider:
         self, meter: MeteredStore, content: Content, tree: VerifiedTree, before: Release | None
     ) -> Iterator[tuple[VerifiedTarball, BinaryIO]]:
         """The verified tarball, and the file that holds it until the end of the block."""
+        import tempfile  # what finds nothing new does not need it
+
         staging = self._root.staging
         with disk.doing(f"fetching into {staging}"):
             free = room.Free.at(staging)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _MARK: Final = struct.Struct("<QQ")
 MARK_BYTES: Final = _MARK.size
+AT_ONCE: Final = 1024
+"""Marks that are compressed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +42,21 @@ class Marks:
 
     def __init__(self) -> None:
         self._compressor = compression.Compressor()
+        self._packed: list[bytes] = []
 
     def add(self, mark: Mark) -> None:
         """Append the mark of the next file."""
-        self._compressor.add(_MARK.pack(mark.inode, mark.mtime))
+        self._packed.append(_MARK.pack(mark.inode, mark.mtime))
+        if len(self._packed) == AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._compressor.add(b"".join(self._packed))
+        self._packed.clear()
 
     def finish(self) -> bytes:
         """The marks as they are stored; no more come."""
+        self._flush()
         return self._compressor.finish()
 
 

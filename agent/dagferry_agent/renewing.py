@@ -12,7 +12,6 @@ with the same bytes. A release is whole after every step.
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from typing import TYPE_CHECKING, Final
 
@@ -101,7 +100,7 @@ def _renewed(path: Path, root: Root, file: TreeFile, own: Mark, mtime: int, *, s
 
 
 def _replace_inode(path: Path, root: Root, file: TreeFile, mtime: int, *, sync: bool) -> Mark:
-    temporary = root.staging / secrets.token_hex(16)
+    temporary = root.staging / disk.unique()
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with path.open("rb") as source, os.fdopen(descriptor, "wb") as target:
         for chunk in iter(lambda: source.read(compression.CHUNK), b""):

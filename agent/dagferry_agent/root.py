@@ -21,8 +21,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import secrets
-import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -135,7 +133,7 @@ class Root:
 
     def switch(self, short: str, *, durable: bool) -> None:
         """Make ``short`` live: one rename over the link. Raises `OSError`."""
-        temporary = self.path / f".{CURRENT}.{secrets.token_hex(8)}"
+        temporary = self.path / f".{CURRENT}.{disk.unique()}"
         temporary.symlink_to(f"{self.releases.name}/{short}")
         try:
             temporary.rename(self.path / CURRENT)
@@ -205,7 +203,7 @@ class Root:
         return aside
 
     def _put_aside(self, folder: Path) -> Path:
-        aside = self.staging / f"old-{folder.name}.{secrets.token_hex(8)}"
+        aside = self.staging / f"old-{folder.name}.{disk.unique()}"
         folder.rename(aside)
         return aside
 
@@ -217,7 +215,7 @@ class Root:
 
     def new_staging(self, short: str) -> Path:
         """A fresh, empty folder below ``staging``. Raises `OSError`."""
-        folder = self.staging / f"{short}.{secrets.token_hex(8)}"
+        folder = self.staging / f"{short}.{disk.unique()}"
         folder.mkdir(mode=0o755)
         folder.chmod(0o755)  # whatever the umask is
         return folder
@@ -247,6 +245,8 @@ def erasing(folder: Path) -> Generator[None]:
 def erase(path: Path) -> None:
     """Remove a file, a link or a whole folder. Raises `OSError`."""
     if path.is_dir() and not path.is_symlink():
+        import shutil
+
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

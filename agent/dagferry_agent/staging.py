@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import secrets
 import stat
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
@@ -66,8 +65,10 @@ class _Sink:
         self._sync = sync
         self._known = Known(before)
         self._folder = os.open(before.folder, os.O_RDONLY | os.O_DIRECTORY) if before else -1
-        self._refused: Mark | None = None
-        """The mark of the file that could not be linked and is written next."""
+        self._before: Mark | None = None
+        """The mark of what the release before has where the present file is."""
+        self._is_refused = False
+        """Whether the present file could not be linked, and is written as a copy."""
 
     def close(self) -> None:
         if self._folder >= 0:
@@ -75,7 +76,7 @@ class _Sink:
 
     def adopt(self, file: TreeFile, folder: int, name: str) -> bool:
         known, mark = self._known.at(file.path)
-        self._refused = None
+        self._before, self._is_refused = mark, False
         if known != file or mark is None:
             return False
         try:
@@ -83,7 +84,7 @@ class _Sink:
         except FileNotFoundError:
             return False
         except OSError:
-            self._refused = mark
+            self._is_refused = True
             return False
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if not stat.S_ISREG(found.st_mode) or found.st_size != file.size or Mark.of(found) != mark:
@@ -95,16 +96,21 @@ class _Sink:
 
     def finish(self, file: TreeFile, descriptor: int) -> None:
         os.fchmod(descriptor, 0o555 if file.executable else 0o444)
-        if self._refused is not None:
-            mtime = self._refused.mtime
+        if self._is_refused and self._before is not None:
+            mtime = self._before.mtime
             self.copied += 1
         else:
-            mtime = fresh_mtime(self._stamp, self._known.at(file.path)[1])
+            mtime = fresh_mtime(self._stamp, self._before)
             self.written += 1
         os.utime(descriptor, ns=(mtime, mtime))
         if self._sync:
             os.fsync(descriptor)
         self.marks.add(Mark.of(os.fstat(descriptor)))
+
+    def leave(self, folder: int) -> None:
+        os.utime(folder, ns=(self._stamp, self._stamp))
+        if self._sync:
+            os.fsync(folder)
 
 
 def fresh_mtime(now: int, before: Mark | None) -> int:
@@ -147,8 +153,6 @@ def _fill(
     flushing: Durability,
 ) -> Staged:
     sink = _unpack(folder, tarball, spool, before, stamp, sync=flushing == "fsync")
-    for parent, _, _ in os.walk(folder, topdown=False):
-        stamp_folder(parent, stamp, sync=flushing == "fsync")
     if flushing == "syncfs":
         flush(folder)
     release = root.add(folder, tarball.tree.tree, sink.marks.finish(), durable=flushing != "none")
@@ -197,7 +201,7 @@ def mend(
             for path in back:
                 place = release.folder / path
                 if place.is_dir():  # rename(2) does not replace a folder by a file
-                    place.rename(aside / f"folder-{secrets.token_hex(8)}")
+                    place.rename(aside / f"folder-{disk.unique()}")
                 place.parent.mkdir(parents=True, exist_ok=True)
                 (good / path).rename(place)
             for folder in {(release.folder / path).parent for path in wrong}:

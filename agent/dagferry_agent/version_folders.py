@@ -47,6 +47,9 @@ class Written:
         """Give the file its mode."""
         os.fchmod(descriptor, 0o755 if file.executable else 0o644)
 
+    def leave(self, folder: int) -> None:
+        """Folders keep the time at which they were filled."""
+
 
 class VersionFolders:
     """The versions in ``versions``; ``beside`` is a folder on the same file system for what is said about them."""

@@ -28,6 +28,9 @@ class _Plainly:
     def finish(self, file: TreeFile, descriptor: int) -> None:
         os.fchmod(descriptor, 0o755 if file.executable else 0o644)
 
+    def leave(self, folder: int) -> None:
+        pass
+
 
 def export(store: Store, bundle: str, content: Content, target: Path) -> int:
     """Write the tree to ``target``, a folder that is absent or empty; the number of files.

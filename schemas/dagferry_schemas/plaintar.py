@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 BLOCK: Final = 512
 END: Final = bytes(2 * BLOCK)
 _NAME_BYTES: Final = 100
+_OWNER: Final = b"\0" + b"0000000\0" * 2
+_TIME: Final = b"\0" + b"00000000000\0"
+_REST: Final = bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\0" * 2 + bytes(167)
+_SUM: Final = sum(_OWNER) + sum(_TIME) + sum(_REST) + 8 * ord(" ")
+"""Of what is the same in all headers, with the checksum's own field as spaces."""
 
 
 def header(file: TreeFile) -> bytes:
@@ -68,7 +73,6 @@ def _pax_record(path: bytes) -> bytes:
 
 
 def _ustar(name: bytes, mode: bytes, size: int, kind: bytes) -> bytes:
-    before = name.ljust(_NAME_BYTES, b"\0") + mode + b"\0" + b"0000000\0" * 2 + b"%011o\0" % size + b"00000000000\0"
-    after = kind + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\0" * 2 + bytes(167)
-    checksum = sum(before) + sum(after) + 8 * ord(" ")
-    return before + b"%06o\0 " % checksum + after
+    digits = b"%011o" % size
+    checksum = _SUM + sum(name) + sum(mode) + sum(digits) + ord(kind)
+    return b"".join((name.ljust(_NAME_BYTES, b"\0"), mode, _OWNER, digits, _TIME, b"%06o\0 " % checksum, kind, _REST))

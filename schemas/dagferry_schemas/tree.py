@@ -79,7 +79,9 @@ class FileList:
         return self._count
 
     def __iter__(self) -> Iterator[TreeFile]:
-        return (_to_file(*line.decode().split(" ", 3)) for line in _lines(self.plain()))
+        for line in _lines(self.plain()):
+            mode, size, sha256, path = line.decode().split(" ", 3)
+            yield TreeFile(path, mode == "0755", int(size), sha256)
 
     def plain(self) -> Iterator[bytes]:
         """The plain bytes of the list, in chunks."""
@@ -203,16 +205,13 @@ def decode_line(number: int, line: bytes) -> TreeFile:
     match = _LINE.fullmatch(text)
     if match is None:
         raise Malformed(f"file list, line {number}: not '<mode> <size> <sha256> <path>': {text[:80]!r}")
-    return _to_file(*match.groups())
+    mode, size, sha256, path = match.groups()
+    return TreeFile(path, mode == "0755", int(size), sha256)
 
 
 def list_line(file: TreeFile) -> str:
     """The line of a file in a file list."""
     return f"{'0755' if file.executable else '0644'} {file.size} {file.sha256} {file.path}\n"
-
-
-def _to_file(mode: str, size: str, sha256: str, path: str) -> TreeFile:
-    return TreeFile(path, mode == "0755", int(size), sha256)
 
 
 class _TreeCheck:

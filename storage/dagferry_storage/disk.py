@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -53,6 +52,11 @@ def sync_folder(folder: str | Path) -> None:
         os.close(descriptor)
 
 
+def unique() -> str:
+    """16 hex digits that are in no other name."""
+    return os.urandom(8).hex()
+
+
 class NewFile:
     """A ``file`` to write and read, in the folder where it will have its place, until then under a name of its own."""
 
@@ -82,7 +86,7 @@ def new_file(
 
     ``exact``: it has that mode whatever the umask is. Raises `OSError`.
     """
-    temporary = folder / f".{label[:100]}.{secrets.token_hex(8)}"
+    temporary = folder / f".{label[:100]}.{unique()}"
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "w+b") as file:

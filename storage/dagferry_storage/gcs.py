@@ -32,7 +32,7 @@ from .gcs_refusals import Refusals
 from .keys import require_key, require_prefix
 from .retrying import NotDone, Passing, attempt
 from .section import Section
-from .store import CHUNK, LOOK_AT_THE_WRITER, TOP, Missing, Stored, TooLarge
+from .store import CHUNK, TOP, Missing, Stored, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,10 +92,7 @@ class GcsStore:
         try:
             token = self._download(key, body, checksum="crc32c", **condition)
         except _Overflow:
-            raise TooLarge(
-                f"store {self.url}: {key} has more than the {limit} bytes allowed here",
-                LOOK_AT_THE_WRITER,
-            ) from None
+            raise too_large(self.url, key, limit) from None
         return Stored(body.getvalue(), token)
 
     def _download(self, key: str, body: _Limited, **options: Any) -> str:  # noqa: ANN401 (Google's options)

@@ -19,15 +19,15 @@ import hashlib
 import io
 import os
 import pwd
-import secrets
 import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from dagferry_schemas.errors import DeliveryFailed, Forbidden, MachineFault
 
+from . import disk
 from .keys import require_key, require_prefix
-from .store import CHUNK, LOOK_AT_THE_WRITER, TOP, Absent, Exists, Missing, Stored, Superseded, TooLarge
+from .store import CHUNK, TOP, Absent, Exists, Missing, Stored, Superseded, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,10 +76,7 @@ class LocalStore:
         with self._open(key) as file, self._telling("read", key):
             size = os.fstat(file.fileno()).st_size
             if size > limit:
-                raise TooLarge(
-                    f"store {self.url}: {key} has {size} bytes, more than the {limit} that are allowed here",
-                    LOOK_AT_THE_WRITER,
-                )
+                raise too_large(self.url, key, limit)
             body = file.read(size)
         return Stored(body, _token_of(body))
 
@@ -281,7 +278,7 @@ def _contents(folder: Path) -> tuple[list[str], list[str]]:
 @contextmanager
 def _temporary(folder: Path, body: BinaryIO) -> Iterator[tuple[Path, str]]:
     """A file that nobody else knows, whole and flushed to disk, and its token; its name is gone afterwards."""
-    path = folder / f".tmp-{secrets.token_hex(8)}"
+    path = folder / f".tmp-{disk.unique()}"
     with path.open("xb") as file:
         try:
             token = _copy(body, file)

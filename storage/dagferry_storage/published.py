@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,6 +46,8 @@ class Published:
 
 def side_by_side(work: Callable[[One], Other], items: Iterable[One]) -> list[Other]:
     """``work`` done for each item, many at a time, in the order of the items. The first error is raised."""
+    from concurrent.futures import ThreadPoolExecutor  # most commands never list
+
     with ThreadPoolExecutor(READERS) as pool:
         return list(pool.map(work, items))
 
@@ -79,6 +79,8 @@ def resolve(store: Store, bundle: str, text: str) -> Published:
             raise Conflict(f"{text!r} names several versions: {several}", "give the whole version", code="ambiguous")
         if matches:
             return matches[0]
+    import difflib
+
     near = difflib.get_close_matches(text, known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else "publish it first; `dagferry versions` lists what there is"
     raise Unknown(f"bundle {bundle!r} has no version {text!r} in {store.url}", hint, code="unknown_version")

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -26,24 +25,12 @@ from .s3_connection import Connection
 from .s3_parts import Parts
 from .s3_refusals import Refusals
 from .section import Section
-from .store import CHUNK, LOOK_AT_THE_WRITER, TOP, Missing, Stored, TooLarge
+from .store import CHUNK, TOP, Missing, Stored, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-
-@dataclass(frozen=True)
-class S3Address:
-    """Where the store is: bucket, prefix (empty, or ending in ``/``), and what is not the AWS environment's default.
-
-    ``strip_quotes``: send ETags without their quotes, for servers that compare them so (Ceph, DigitalOcean).
-    """
-
-    bucket: str
-    prefix: str = ""
-    endpoint: str | None = None
-    region: str | None = None
-    strip_quotes: bool = False
+    from .s3_address import S3Address
 
 
 class S3Store:
@@ -58,14 +45,7 @@ class S3Store:
     @property
     def url(self) -> str:
         """``s3://bucket/prefix``, with the options that were given."""
-        address = self._address
-        options = {
-            "endpoint": address.endpoint,
-            "region": address.region,
-            "etag_quotes": address.strip_quotes and "strip",
-        }
-        query = "&".join(f"{name}={value}" for name, value in options.items() if value)
-        return f"s3://{address.bucket}/{address.prefix}".rstrip("/") + (f"?{query}" if query else "")
+        return self._address.url
 
     def identity(self) -> str:
         """The access key, and how boto3 found it. Raises `Forbidden` if there is none."""
@@ -81,7 +61,7 @@ class S3Store:
 
     def read_if_changed(self, key: str, token: str, *, limit: int) -> Stored | None:
         """None if the object is still in the state ``token``, else as `read`."""
-        condition = {"IfNoneMatch": self._sent(token)}
+        condition = {"IfNoneMatch": self._address.sent(token)}
         return attempt(lambda: self._get(key, limit, condition), again_after=Passing)
 
     def _get(self, key: str, limit: int, condition: dict[str, str]) -> Stored | None:
@@ -90,10 +70,7 @@ class S3Store:
                 found = self._client.get_object(**self._name(key), **condition)
                 if found["ContentLength"] > limit:
                     found["Body"].close()
-                    raise TooLarge(
-                        f"store {self.url}: {key} has {found['ContentLength']} bytes, at most {limit} are allowed here",
-                        LOOK_AT_THE_WRITER,
-                    )
+                    raise too_large(self.url, key, limit)
                 body: bytes = found["Body"].read()
         except bucket.Unchanged:
             return None
@@ -180,7 +157,7 @@ class S3Store:
     def replace(self, key: str, body: bytes, token: str) -> str:
         """Replace the object if it is still in the state ``token``. Raises `Superseded`."""
         try:
-            return attempt(lambda: self._put(key, body, {"IfMatch": self._sent(token)}), again_after=NotDone)
+            return attempt(lambda: self._put(key, body, {"IfMatch": self._address.sent(token)}), again_after=NotDone)
         except (bucket.Unmet, Missing):
             raise bucket.superseded(self.url, key) from None
 
@@ -226,9 +203,6 @@ class S3Store:
     def _name(self, key: str) -> dict[str, str]:
         require_key(key)
         return {"Bucket": self._address.bucket, "Key": self._address.prefix + key}
-
-    def _sent(self, token: str) -> str:
-        return token.strip('"') if self._address.strip_quotes else token
 
     @property
     def _client(self) -> Any:  # noqa: ANN401 (boto3 makes its classes at run time)

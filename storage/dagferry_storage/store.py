@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 SET_THE_CLOCK: Final = "set this machine's clock (NTP does), then try again"
 """What to do next where a store, or a look at its clock, says that this machine's is off: ``clock_skew``."""
-LOOK_AT_THE_WRITER: Final = "objects of dagferry are smaller than that; look at who wrote it"
-"""What to do next after `TooLarge`."""
 CHUNK: Final = 1024 * 1024
 """Bytes; the most that `Store.stream` yields at once."""
 TOP: Final = "the top of the store"
@@ -51,6 +49,14 @@ class TooLarge(BadData):
     """The object is larger than the caller's limit; no more than the limit was read."""
 
     code = "too_large"
+
+
+def too_large(url: str, key: str, limit: int) -> TooLarge:
+    """Of the store ``url`` and the object ``key``."""
+    return TooLarge(
+        f"store {url}: {key} has more than the {limit} bytes that are allowed here",
+        "objects of dagferry are smaller than that; look at who wrote it",
+    )
 
 
 class Exists(Conflict):

@@ -90,10 +90,22 @@ def _open_s3(url: str) -> Store:
     if quotes not in ("keep", "strip"):
         raise Usage(f"etag_quotes={quotes!r} is neither keep nor strip", "strip is for servers such as Ceph's")
     try:
-        from .s3 import S3Address, S3Store
+        return _s3_store(bucket, prefix, endpoint, region, strip_quotes=quotes == "strip")
     except ModuleNotFoundError as error:
         raise _not_installed("s3", error) from None
-    return S3Store(S3Address(bucket, prefix, endpoint, region, quotes == "strip"))
+
+
+def _s3_store(bucket: str, prefix: str, endpoint: str | None, region: str | None, *, strip_quotes: bool) -> Store:
+    from .s3_address import S3Address
+
+    address = S3Address(bucket, prefix, endpoint, region, strip_quotes)
+    from .s3_quick import QuickS3Store, is_plain
+
+    if is_plain(os.environ, endpoint):
+        return QuickS3Store(address)
+    from .s3 import S3Store
+
+    return S3Store(address)
 
 
 def _is_address(text: str) -> bool:

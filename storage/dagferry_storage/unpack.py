@@ -19,7 +19,7 @@ from dagferry_schemas.trust import VerifiedTarball
 from . import disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dagferry_schemas.tree import TreeFile
 
@@ -38,6 +38,10 @@ class Sink(Protocol):
         """Set mode and times of a file that was written and verified, before it is closed."""
         ...
 
+    def leave(self, folder: int) -> None:
+        """Set the times of a folder that has all that it gets, whose descriptor this is, before it is closed."""
+        ...
+
 
 class Plain:
     """The plain bytes of a tarball, taken piece by piece. All methods raise `Corrupt` where bytes are missing."""
@@ -46,6 +50,13 @@ class Plain:
         self._chunks = compression.plain_chunks(source, what)
         self._rest = memoryview(b"")
         self._what = what
+
+    def take(self, size: int) -> memoryview | None:
+        """The next ``size`` bytes, if they are at hand; else None, and nothing is taken."""
+        if size > len(self._rest):
+            return None
+        piece, self._rest = self._rest[:size], self._rest[size:]
+        return piece
 
     def pieces(self, size: int) -> Iterator[memoryview]:
         """The next ``size`` bytes, in pieces."""
@@ -59,9 +70,13 @@ class Plain:
             size -= len(piece)
             yield piece
 
-    def expect(self, wanted: bytes, where: str) -> None:
-        """Take the next bytes and compare them with ``wanted``."""
-        if b"".join(self.pieces(len(wanted))) != wanted:
+    def expect(self, wanted: bytes, what: str, file: TreeFile | None = None) -> None:
+        """Take the next bytes and compare them with ``wanted``, which is ``what`` of ``file``."""
+        found: bytes | memoryview | None = self.take(len(wanted))
+        if found is None:
+            found = b"".join(self.pieces(len(wanted)))
+        if found != wanted:
+            where = f"{what} of {file.path!r}" if file is not None else what
             raise Corrupt(f"{self._what}: other bytes than the file list predicts at {where}", code="wrong_plain_bytes")
 
     def end(self) -> None:
@@ -70,19 +85,24 @@ class Plain:
             raise Corrupt(f"{self._what}: more bytes after its end", code="wrong_plain_bytes")
 
 
-def bodies(tarball: VerifiedTarball, source: BinaryIO) -> Iterator[tuple[TreeFile, Iterator[memoryview]]]:
+def bodies(tarball: VerifiedTarball, source: BinaryIO) -> Iterator[tuple[TreeFile, Iterable[memoryview]]]:
     """Each file of the tarball in order, with its body in pieces that must be taken whole before the next file.
 
-    A body's last piece is followed by the check of its digest, so a caller sees `Corrupt` before it believes the file.
+    A body's digest is checked at its last piece at the latest, so a caller sees `Corrupt` before it believes the file.
     """
     if not isinstance(tarball, VerifiedTarball):
         raise Malformed("only a verified tarball is unpacked")
     tree = tarball.tree.tree
     plain = Plain(source, f"tarball of tree {tree.digest}")
     for file in tree.files:
-        plain.expect(plaintar.header(file), f"the header of {file.path!r}")
-        yield file, _body(plain, file)
-        plain.expect(plaintar.padding(file.size), f"the padding of {file.path!r}")
+        plain.expect(plaintar.header(file), "the header", file)
+        whole = plain.take(file.size)
+        if whole is None:
+            yield file, _body(plain, file)
+        else:
+            _compare(hashlib.sha256(whole), file)
+            yield file, (whole,)
+        plain.expect(plaintar.padding(file.size), "the padding", file)
     plain.expect(plaintar.END, "the end")
     plain.end()
 
@@ -92,6 +112,10 @@ def _body(plain: Plain, file: TreeFile) -> Iterator[memoryview]:
     for piece in plain.pieces(file.size):
         hashed.update(piece)
         yield piece
+    _compare(hashed, file)
+
+
+def _compare(hashed: hashlib._Hash, file: TreeFile) -> None:
     if hashed.hexdigest() != file.sha256:
         raise Corrupt(f"{file.path!r}: its bytes are not those of the file list", code="wrong_plain_bytes")
 
@@ -101,11 +125,15 @@ def unpack(tarball: VerifiedTarball, source: BinaryIO, target: int, sink: Sink) 
 
     ``target`` is a descriptor of an empty folder that nobody else writes to. Raises `Corrupt`, `MachineFault`.
     """
-    folders = _Folders(target)
+    folders = _Folders(target, sink)
+    doing = "the first file"
     try:
         for file, body in bodies(tarball, source):
-            with disk.doing(f"writing {file.path!r}"):
-                _place(file, body, folders, sink)
+            doing = file.path
+            _place(file, body, folders, sink)
+        folders.finish()
+    except OSError as error:
+        raise disk.fault(error, f"writing {doing!r}") from error
     finally:
         folders.close()
 
@@ -117,7 +145,7 @@ def check(tarball: VerifiedTarball, source: BinaryIO) -> None:
             pass
 
 
-def _place(file: TreeFile, body: Iterator[memoryview], folders: _Folders, sink: Sink) -> None:
+def _place(file: TreeFile, body: Iterable[memoryview], folders: _Folders, sink: Sink) -> None:
     folder, name = folders.of(file.path)
     if sink.adopt(file, folder, name):
         for _ in body:
@@ -136,16 +164,21 @@ def _place(file: TreeFile, body: Iterator[memoryview], folders: _Folders, sink: 
 class _Folders:
     """Open descriptors of the folders on the way to the present file, made as they are needed."""
 
-    def __init__(self, top: int) -> None:
+    def __init__(self, top: int, sink: Sink) -> None:
+        self._sink = sink
+        self._parent = ""
         self._names: list[str] = []
         self._open: list[int] = [top]
 
     def of(self, path: str) -> tuple[int, str]:
-        *parents, name = path.split("/")
-        shared = paths.shared_length(self._names, parents)
-        self._leave(shared)
-        for parent in parents[shared:]:
-            self._enter(parent)
+        parent, _, name = path.rpartition("/")
+        if parent != self._parent:
+            wanted = parent.split("/") if parent else []
+            shared = paths.shared_length(self._names, wanted)
+            self._leave(shared)
+            for one in wanted[shared:]:
+                self._enter(one)
+            self._parent = parent
         return self._open[-1], name
 
     def _enter(self, name: str) -> None:
@@ -157,8 +190,14 @@ class _Folders:
 
     def _leave(self, depth: int) -> None:
         while len(self._names) > depth:
+            self._sink.leave(self._open[-1])
             os.close(self._open.pop())
             self._names.pop()
 
-    def close(self) -> None:
+    def finish(self) -> None:
         self._leave(0)
+        self._sink.leave(self._open[0])
+
+    def close(self) -> None:
+        while len(self._open) > 1:
+            os.close(self._open.pop())

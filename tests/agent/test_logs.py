@@ -170,10 +170,8 @@ def test_what_is_quoted_forges_no_line_of_text(in_text: Lines, place: str) -> No
 
 @pytest.fixture
 def options(tmp_path: Path) -> list[str]:
-    """Those of an agent whose live release is gone: it logs an error about that, in one line."""
+    """Those of an agent without a keyring: it logs a warning about that, in one line."""
     root = tmp_path / "root"
-    (root / "releases").mkdir(parents=True)
-    (root / "current").symlink_to("releases/0123456789abcdef")
     return [f"--store={tmp_path / 'store'}", "--bundle=etl", "--channel=prod", f"--root={root}", "--agent-id=pod-1"]
 
 
@@ -203,17 +201,17 @@ def served(*options: str, terminal: bool = False) -> str:
 
 
 def line_of(err: str) -> str:
-    (line,) = (line for line in err.splitlines() if "cannot be verified" in line)
+    (line,) = (line for line in err.splitlines() if "no --keyring" in line)
     return line
 
 
 def check_text(line: str) -> None:
-    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ERROR the live release", line)
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ WARNING no --keyring", line)
 
 
 def check_json(line: str) -> None:
     record = json.loads(line)
-    assert (record["level"], record["logger"]) == ("error", "dagferry_agent.live")
+    assert (record["level"], record["logger"]) == ("warning", "dagferry_agent.delivery")
     assert (record["agent_id"], record["bundle"], record["channel"]) == ("pod-1", "etl", "prod")
 
 

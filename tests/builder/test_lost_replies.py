@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dagferry_storage.gcs import GcsAddress, GcsStore
-from dagferry_storage.s3 import S3Address
+from dagferry_storage.s3_address import S3Address
 from tests.builder import writers
 from tests.builder.checks import check_log
 from tests.storage import servers

@@ -45,7 +45,7 @@ def bug(says: str, vectors: str, *edits: Edit) -> Planted:
 
 
 DOTS: Final = (PATHS, 'if any(part in ("", ".", "..") for part in parts):', 'if "" in parts:')
-EXPECT: Final = '        plain.expect(plaintar.{0}, f"the {1} of {{file.path!r}}")\n'
+EXPECT: Final = '        plain.expect(plaintar.{0}, "the {1}", file)\n'
 HEADER: Final = EXPECT.format("header(file)", "header")
 PADDING: Final = EXPECT.format("padding(file.size)", "padding")
 END: Final = '    plain.expect(plaintar.END, "the end")\n    plain.end()\n'

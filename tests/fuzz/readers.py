@@ -76,6 +76,9 @@ class _Sink:
     def finish(self, file: TreeFile, descriptor: int) -> None:
         os.fchmod(descriptor, 0o444)
 
+    def leave(self, folder: int) -> None:
+        pass
+
 
 @cache
 def _made() -> tempfile.TemporaryDirectory[str]:

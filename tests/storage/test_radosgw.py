@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dagferry_storage.s3 import S3Address
+from dagferry_storage.s3_address import S3Address
 from tests.storage import refused, servers
 from tests.storage.contract import StoreContract
 from tests.storage.radosgw import radosgw

@@ -1,4 +1,5 @@
-"""`S3Store` on moto's server: the contract, and what servers and networks do to a client."""
+"""S3 stores on moto's server: the contract, and what servers and networks do to a client; with boto3 alone, and with
+obstore as the client that reads."""
 
 from __future__ import annotations
 
@@ -21,8 +22,11 @@ from botocore.config import Config
 from dagferry_schemas.errors import DeliveryFailed, Forbidden
 from dagferry_storage.probe import probe
 from dagferry_storage.retrying import ATTEMPTS
-from dagferry_storage.s3 import S3Address, S3Store
-from dagferry_storage.store import Absent, Exists
+from dagferry_storage.s3 import S3Store
+from dagferry_storage.s3_address import S3Address
+from dagferry_storage.s3_quick import QuickS3Store
+from dagferry_storage.store import Absent, Exists, Store
+from dagferry_storage.stores import open_store
 from tests.storage import contract, servers
 from tests.storage.contract import StoreContract
 from tests.storage.faults import ALWAYS, Fault, Proxy
@@ -40,6 +44,14 @@ def open_s3(address: S3Address) -> S3Store:
     return S3Store(address)
 
 
+def open_quick(address: S3Address) -> QuickS3Store:
+    """The same store, as its URL is opened where the environment names the credentials."""
+    os.environ.update(servers.CREDENTIALS)
+    store = open_store(address.url)
+    assert isinstance(store, QuickS3Store)
+    return store
+
+
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
     with servers.s3() as address:
@@ -54,6 +66,14 @@ class TestS3Store(StoreContract):
         return partial(open_s3, S3Address(servers.BUCKET, f"{secrets.token_hex(4)}/", endpoint))
 
 
+class TestQuickS3Store(StoreContract):
+    server = "S3 on locked moto, read by obstore"
+
+    @pytest.fixture
+    def opener(self, endpoint: str) -> Opener:
+        return partial(open_quick, S3Address(servers.BUCKET, f"{secrets.token_hex(4)}/", endpoint))
+
+
 Build = Callable[[S3Address], S3Store]
 
 
@@ -64,8 +84,14 @@ def proxy(endpoint: str) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def store(proxy: Proxy) -> S3Store:
+def boto(proxy: Proxy) -> S3Store:
     return open_s3(S3Address(servers.BUCKET, f"{secrets.token_hex(4)}/", proxy.url))
+
+
+@pytest.fixture(params=[open_s3, open_quick])
+def store(request: pytest.FixtureRequest, proxy: Proxy) -> Store:
+    opened: Store = request.param(S3Address(servers.BUCKET, f"{secrets.token_hex(4)}/", proxy.url))
+    return opened
 
 
 def refusal(status: int, code: str, *, times: int = 1, **headers: str) -> Fault:
@@ -73,7 +99,7 @@ def refusal(status: int, code: str, *, times: int = 1, **headers: str) -> Fault:
     return Fault(times=times, status=status, body=body, headers=headers)
 
 
-def a_write_whose_reply_was_lost_is_not_repeated(store: S3Store, proxy: Proxy) -> None:
+def a_write_whose_reply_was_lost_is_not_repeated(store: Store, proxy: Proxy) -> None:
     """It was done, the client cannot know, and asking again would only learn of its own first try."""
     proxy.fault = Fault("PUT", lose=True)
     with pytest.raises(DeliveryFailed):
@@ -87,7 +113,7 @@ def a_write_whose_reply_was_lost_is_not_repeated(store: S3Store, proxy: Proxy) -
     assert store.read("a/created", limit=10).body == b"2"
 
 
-def test_a_write_whose_reply_was_lost_is_not_repeated(store: S3Store, proxy: Proxy) -> None:
+def test_a_write_whose_reply_was_lost_is_not_repeated(store: Store, proxy: Proxy) -> None:
     a_write_whose_reply_was_lost_is_not_repeated(store, proxy)
 
 
@@ -95,7 +121,7 @@ def test_a_write_whose_reply_was_lost_is_not_repeated(store: S3Store, proxy: Pro
     ("status", "code"),
     [(409, "ConditionalRequestConflict"), (503, "SlowDown"), (429, "TooManyRequests"), (400, "Throttling")],
 )
-def test_a_write_that_was_not_done_is_tried_again(store: S3Store, proxy: Proxy, status: int, code: str) -> None:
+def test_a_write_that_was_not_done_is_tried_again(store: Store, proxy: Proxy, status: int, code: str) -> None:
     proxy.fault = refusal(status, code, times=2)
     token = store.create("a/object", b"1")
     assert proxy.requests["PUT"] == 3
@@ -104,7 +130,7 @@ def test_a_write_that_was_not_done_is_tried_again(store: S3Store, proxy: Proxy, 
     assert store.read("a/object", limit=10).body == b"2"
 
 
-def test_a_write_that_nobody_ever_does_ends(store: S3Store, proxy: Proxy) -> None:
+def test_a_write_that_nobody_ever_does_ends(store: Store, proxy: Proxy) -> None:
     proxy.fault = refusal(503, "SlowDown", times=ALWAYS)
     with pytest.raises(DeliveryFailed, match="SlowDown"):
         store.create("a/object", b"1")
@@ -112,16 +138,14 @@ def test_a_write_that_nobody_ever_does_ends(store: S3Store, proxy: Proxy) -> Non
 
 
 @pytest.mark.parametrize(("status", "code"), [(500, "InternalError"), (502, "BadGateway"), (503, "ServiceUnavailable")])
-def test_a_write_that_may_have_been_done_is_not_tried_again(
-    store: S3Store, proxy: Proxy, status: int, code: str
-) -> None:
+def test_a_write_that_may_have_been_done_is_not_tried_again(store: Store, proxy: Proxy, status: int, code: str) -> None:
     proxy.fault = refusal(status, code)
     with pytest.raises(DeliveryFailed, match=code):
         store.create("a/object", b"1")
     assert proxy.requests["PUT"] == 1
 
 
-def test_a_slow_body_arrives(store: S3Store, proxy: Proxy) -> None:
+def test_a_slow_body_arrives(store: Store, proxy: Proxy) -> None:
     store.create("a/object", b"whole body")
     proxy.fault = Fault("GET", delay=0.1, pause=0.05, piece=5)
     assert store.read("a/object", limit=10).body == b"whole body"
@@ -130,7 +154,7 @@ def test_a_slow_body_arrives(store: S3Store, proxy: Proxy) -> None:
 
 @pytest.mark.parametrize("fault", [Fault("GET", delay=1.5), Fault("GET", pause=1.5, piece=5)])
 def test_a_body_that_does_not_come_is_a_time_out(
-    store: S3Store, proxy: Proxy, fault: Fault, monkeypatch: pytest.MonkeyPatch
+    store: Store, proxy: Proxy, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dagferry_storage.bucket.READ_SECONDS", 0.3)
     store.create("a/object", b"whole body")
@@ -142,7 +166,7 @@ def test_a_body_that_does_not_come_is_a_time_out(
 @pytest.mark.parametrize(
     "fault", [refusal(500, "InternalError"), refusal(503, "SlowDown"), Fault(lose=True), Fault(cut=3)]
 )
-def test_a_read_that_failed_is_tried_again(store: S3Store, proxy: Proxy, fault: Fault) -> None:
+def test_a_read_that_failed_is_tried_again(store: Store, proxy: Proxy, fault: Fault) -> None:
     token = store.create("a/object", b"whole body")
     proxy.fault = fault
     assert store.read("a/object", limit=10).body == b"whole body"
@@ -153,7 +177,7 @@ def test_a_read_that_failed_is_tried_again(store: S3Store, proxy: Proxy, fault: 
         assert b"".join(chunks) == b"whole body"
 
 
-def test_a_stream_that_breaks_off_is_an_error_and_never_a_shorter_object(store: S3Store, proxy: Proxy) -> None:
+def test_a_stream_that_breaks_off_is_an_error_and_never_a_shorter_object(store: Store, proxy: Proxy) -> None:
     store.create("a/object", b"x" * 100_000)
     proxy.fault = Fault(cut=50_000)
     with pytest.raises(DeliveryFailed), store.stream("a/object") as chunks:
@@ -189,7 +213,7 @@ def test_a_stream_that_breaks_off_is_an_error_and_never_a_shorter_object(store: 
     ids=lambda value: value.body.decode().split("<")[3][5:] if isinstance(value, Fault) else "",
 )
 def test_a_refusal_says_what_who_and_what_next(
-    store: S3Store, proxy: Proxy, fault: Fault, kind: type[DeliveryFailed], code: str, said: str
+    store: Store, proxy: Proxy, fault: Fault, kind: type[DeliveryFailed], code: str, said: str
 ) -> None:
     proxy.fault = fault
     calls: tuple[Callable[[], object], ...] = (
@@ -223,7 +247,7 @@ def test_a_missing_bucket(endpoint: str) -> None:
             call()
 
 
-def test_both_clocks_are_told_where_the_server_tells_them(store: S3Store, proxy: Proxy) -> None:
+def test_both_clocks_are_told_where_the_server_tells_them(store: Store, proxy: Proxy) -> None:
     body = (
         b"<Error><Code>RequestTimeTooSkewed</Code><Message>no</Message><RequestTime>20260101T000000Z</RequestTime>"
         b"<ServerTime>2026-11-22T10:00:00Z</ServerTime></Error>"
@@ -234,7 +258,7 @@ def test_both_clocks_are_told_where_the_server_tells_them(store: S3Store, proxy:
     assert "NTP" in caught.value.hint
 
 
-def test_a_file_that_is_redirected_is_stored_from_its_present_position(store: S3Store, proxy: Proxy) -> None:
+def test_a_file_that_is_redirected_is_stored_from_its_present_position(store: Store, proxy: Proxy) -> None:
     """boto3 follows by itself, and begins the body anew."""
     file = io.BytesIO(b"header|content")
     file.seek(7)
@@ -244,12 +268,12 @@ def test_a_file_that_is_redirected_is_stored_from_its_present_position(store: S3
     assert store.read("a/object", limit=20).body == b"content"
 
 
-def test_the_identity_is_the_access_key_and_never_its_secret(store: S3Store, proxy: Proxy) -> None:
+def test_the_identity_is_the_access_key_and_never_its_secret(store: Store, proxy: Proxy) -> None:
     assert store.identity() == "access key AKIATEST (env)"
     assert not proxy.requests
 
 
-def test_the_time_of_an_object_is_asked_for_by_head(store: S3Store, proxy: Proxy) -> None:
+def test_the_time_of_an_object_is_asked_for_by_head(store: Store, proxy: Proxy) -> None:
     store.create("a/object", b"1")
     store.modified("a/object")
     assert proxy.requests == {"PUT": 1, "HEAD": 1}
@@ -363,9 +387,9 @@ class Silent(SimpleHTTPRequestHandler):
 
 @pytest.mark.parametrize("call", [lambda store: store.read("a", limit=99), lambda store: store.create("a", b"x")])
 def test_an_answer_without_an_etag_is_no_s3_servers(
-    call: Callable[[S3Store], object], store: S3Store, proxy: Proxy
+    call: Callable[[Store], object], store: Store, proxy: Proxy
 ) -> None:
-    proxy.fault = Fault("GET PUT", status=200, body=b"<html>hello</html>")
+    proxy.fault = Fault("GET PUT", times=ALWAYS, status=200, body=b"<html>hello</html>")
     with pytest.raises(DeliveryFailed, match="no ETag") as caught:
         call(store)
     assert "endpoint" in caught.value.hint
@@ -377,16 +401,16 @@ def test_a_server_that_is_away_is_unreachable() -> None:
         store.read("a/object", limit=10)
 
 
-def test_a_folder_of_amazons_console_is_no_object(store: S3Store) -> None:
-    store.create("a/object", b"1")
-    prefix = store._address.prefix
-    store._client.put_object(Bucket=servers.BUCKET, Key=f"{prefix}a/folder/", Body=b"")
-    assert list(store.names("a/")) == ["a/object"]
-    store._client.put_object(Bucket=servers.BUCKET, Key=f"{prefix}/stray", Body=b"")
-    assert list(store.folders("")) == ["a"], "a component without a name is none of a key"
+def test_a_folder_of_amazons_console_is_no_object(boto: S3Store) -> None:
+    boto.create("a/object", b"1")
+    prefix = boto._address.prefix
+    boto._client.put_object(Bucket=servers.BUCKET, Key=f"{prefix}a/folder/", Body=b"")
+    assert list(boto.names("a/")) == ["a/object"]
+    boto._client.put_object(Bucket=servers.BUCKET, Key=f"{prefix}/stray", Body=b"")
+    assert list(boto.folders("")) == ["a"], "a component without a name is none of a key"
 
 
-def test_the_probe_passes(store: S3Store) -> None:
+def test_the_probe_passes(store: Store) -> None:
     assert [check.name for check in probe(store, "b/", "0123", time.time) if not check.ok] == []
     assert list(store.names("b/")) == []
 

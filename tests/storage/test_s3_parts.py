@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pytest
 
 from dagferry_schemas.errors import DeliveryFailed
-from dagferry_storage.s3 import S3Address, S3Store
+from dagferry_storage.s3 import S3Store
+from dagferry_storage.s3_address import S3Address
 from dagferry_storage.s3_parts import Parts
 from dagferry_storage.store import Exists
 from tests.storage import contract, servers

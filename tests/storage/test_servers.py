@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dagferry_storage.gcs import GcsAddress, GcsStore
-from dagferry_storage.s3 import S3Address
+from dagferry_storage.s3_address import S3Address
 from tests.e2e.harness import Operator, Repository
 from tests.storage import contract, pinned, refused, servers
 from tests.storage.contract import StoreContract

@@ -41,6 +41,9 @@ class Sink:
     def finish(self, file: TreeFile, descriptor: int) -> None:
         os.fchmod(descriptor, 0o755 if file.executable else 0o644)
 
+    def leave(self, folder: int) -> None:
+        pass
+
 
 def tree_of(files: Mapping[str, bytes]) -> Tree:
     return make_tree(TreeFile(path, False, len(body), hashlib.sha256(body).hexdigest()) for path, body in files.items())
