@@ -40,6 +40,8 @@ class Activation:
         self._clock = clock
         self._durable = settings.durability != "none"
         self._stamped = 0
+        self._kept: tuple[tuple[int, int, int], State] | None = None
+        """What was read last, and the inode, time and size of the file."""
         self._replaced: list[str] = []
         """The releases that were live since Airflow was last shown what differs."""
 
@@ -50,7 +52,8 @@ class Activation:
         before = state.last_of(live) if live else None
         switched = live != short or work.written > 0
         remembered = heard.served(wanted, self.now())
-        remembered = replace(remembered, stamp=stamp if switched else state.stamp)
+        if switched:
+            remembered = replace(remembered, stamp=stamp)
         if remembered != state:
             self.save(remembered)
         if live != short:
@@ -133,8 +136,16 @@ class Activation:
 
     def state(self) -> State:
         """The memory. Raises `Malformed`, `Conflict`, `MachineFault`; see `state.load`."""
-        with disk.doing(f"reading {self._root.path / memory.FILE}"):
-            return memory.load(self._root.path, self._settings.bundle, self._settings.channel)
+        path = self._root.path / memory.FILE
+        with disk.doing(f"reading {path}"):
+            try:
+                found = path.stat()
+            except FileNotFoundError:
+                return memory.load(self._root.path, self._settings.bundle, self._settings.channel)
+            seen = (found.st_ino, found.st_mtime_ns, found.st_size)  # it is replaced whole, and never written to
+            if self._kept is None or self._kept[0] != seen:
+                self._kept = (seen, memory.load(self._root.path, self._settings.bundle, self._settings.channel))
+            return self._kept[1]
 
     def now(self, shift: timedelta = timedelta()) -> str:
         """The present, or another moment, as RFC 3339."""

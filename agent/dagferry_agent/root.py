@@ -58,6 +58,7 @@ class Root:
         self._listed = path / "lists"
         self.lists = Lists(self._listed)
         self._locks = path / "locks"
+        self._link = str(path / CURRENT)
 
     def prepare(self) -> None:
         """Make the folders. Raises `MachineFault`, also where locks keep nobody off."""
@@ -117,7 +118,7 @@ class Root:
     def live(self) -> str | None:
         """The release folder that the link names, or None."""
         try:
-            target = str((self.path / CURRENT).readlink())
+            target = os.readlink(self._link)  # noqa: PTH115 (asked several times by each pull)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

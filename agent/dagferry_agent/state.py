@@ -80,6 +80,8 @@ class State:
     def heard(self, tree: str, floor: Floor | None) -> State:
         """The memory after a record of the channel was accepted that names ``tree``: another one than before unpins."""
         holds = self.pin is not None and self.pin.channel_tree == tree
+        if (tree, floor) == (self.channel_tree, self.floor) and (holds or self.pin is None):
+            return self
         return replace(self, channel_tree=tree, floor=floor, pin=self.pin if holds else None)
 
     def served(self, wanted: Wanted, now: str) -> State:
@@ -87,6 +89,8 @@ class State:
         *older, last = self.history or (None,)
         if last is not None and last.tree == wanted.tree:
             entry = replace(last, version=wanted.version, generation=wanted.generation, signers=wanted.signers)
+            if entry == last:
+                return self
             return replace(self, history=(*(one for one in older if one), entry))
         retired = tuple(replace(one, retired=one.retired or now) for one in self.history)
         entry = Served(wanted.tree, wanted.version, wanted.generation, now, signers=wanted.signers)
