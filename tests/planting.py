@@ -24,16 +24,17 @@ FAILED: Final = 1
 
 @dataclass(frozen=True)
 class Bug:
-    """An edit in a module of the agent, and words in the name of the test that has to find it."""
+    """An edit in a module of a component, and words in the name of the test that has to find it."""
 
     module: str
     old: str
     new: str
     test: str
+    component: str = "agent"
 
     def plant(self, source: Path) -> None:
         """Make the edit in that copy of the source."""
-        file = source / "agent" / "dagferry_agent" / f"{self.module}.py"
+        file = source / self.component / f"dagferry_{self.component}" / f"{self.module}.py"
         text = file.read_text()
         assert text.count(self.old) == 1, f"{self.module} has no longer one {self.old!r}"
         file.write_text(text.replace(self.old, self.new))

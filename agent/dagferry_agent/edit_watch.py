@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -39,8 +40,11 @@ class EditWatch:
             return True
 
     def close(self) -> None:
-        """Notice nothing any more."""
-        os.close(self._descriptor)
+        """Notice nothing any more.
+
+        The kernel takes some 20 ms for it, whatever the number of folders, and nobody who pulls is to wait for that.
+        """
+        threading.Thread(target=os.close, args=(self._descriptor,), name="unwatch").start()
 
 
 def open_watch() -> EditWatch | None:

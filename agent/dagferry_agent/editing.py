@@ -18,7 +18,7 @@ from dagferry_storage import disk
 from . import room
 from .lists import Change, edited
 from .releases import Mark
-from .staging import FEW, Work, flush, fresh_mtime, stamp_folder
+from .staging import FEW, Work, flush, fresh_mtime, seal, stamp_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -165,8 +165,4 @@ def _write_file(top: Path, file: TreeFile, content: bytes, mtime: int, *, sync: 
     with os.fdopen(descriptor, "wb") as opened:
         opened.write(content)
         opened.flush()
-        os.fchmod(descriptor, 0o555 if file.executable else 0o444)
-        os.utime(descriptor, ns=(mtime, mtime))
-        if sync:
-            os.fsync(descriptor)
-        return Mark.of(os.fstat(descriptor))
+        return seal(file, descriptor, mtime, sync=sync)

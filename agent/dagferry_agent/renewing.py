@@ -19,7 +19,7 @@ from dagferry_schemas import compression
 from dagferry_storage import disk
 
 from .releases import Known, Mark, Marks
-from .staging import flush, flushing_of, fresh_mtime, stamp_folder
+from .staging import flush, flushing_of, fresh_mtime, seal, stamp_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,11 +106,7 @@ def _replace_inode(path: Path, root: Root, file: TreeFile, mtime: int, *, sync: 
         for chunk in iter(lambda: source.read(compression.CHUNK), b""):
             target.write(chunk)
         target.flush()
-        os.fchmod(descriptor, 0o555 if file.executable else 0o444)
-        os.utime(descriptor, ns=(mtime, mtime))
-        if sync:
-            os.fsync(descriptor)
-        mark = Mark.of(os.fstat(descriptor))
+        mark = seal(file, descriptor, mtime, sync=sync)
     try:
         temporary.rename(path)
     except BaseException:

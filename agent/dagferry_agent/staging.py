@@ -95,22 +95,27 @@ class _Sink:
         return True
 
     def finish(self, file: TreeFile, descriptor: int) -> None:
-        os.fchmod(descriptor, 0o555 if file.executable else 0o444)
         if self._is_refused and self._before is not None:
             mtime = self._before.mtime
             self.copied += 1
         else:
             mtime = fresh_mtime(self._stamp, self._before)
             self.written += 1
-        os.utime(descriptor, ns=(mtime, mtime))
-        if self._sync:
-            os.fsync(descriptor)
-        self.marks.add(Mark.of(os.fstat(descriptor)))
+        self.marks.add(seal(file, descriptor, mtime, sync=self._sync))
 
     def leave(self, folder: int) -> None:
         os.utime(folder, ns=(self._stamp, self._stamp))
         if self._sync:
             os.fsync(folder)
+
+
+def seal(file: TreeFile, descriptor: int, mtime: int, *, sync: bool) -> Mark:
+    """Give a file that was written its mode and its time (nanoseconds), and flush it; its mark. Raises `OSError`."""
+    os.fchmod(descriptor, 0o555 if file.executable else 0o444)
+    os.utime(descriptor, ns=(mtime, mtime))
+    if sync:
+        os.fsync(descriptor)
+    return Mark.of(os.fstat(descriptor))
 
 
 def fresh_mtime(now: int, before: Mark | None) -> int:

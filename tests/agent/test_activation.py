@@ -11,8 +11,10 @@ import pytest
 
 from dagferry_agent import state as memory
 from dagferry_agent.root import Root
-from dagferry_schemas.errors import MachineFault
+from dagferry_schemas import layout
+from dagferry_schemas.errors import MachineFault, Untrusted
 
+from .shelf import BUNDLE, CHANNEL
 from .test_delivery import ONE, TWO, Pod
 
 RANDOM = re.compile(r"[0-9a-f]{16,}")
@@ -232,3 +234,28 @@ def test_what_cannot_be_removed_at_start_stays_and_is_said(pod: Pod, caplog: pyt
     (pod.root / "staging").symlink_to("/proc/self/ns")  # whose names nobody can remove
     Root(pod.root).clean()
     assert "stays: it belongs to another user" in caplog.text
+
+
+# --- what is judged again though nothing new came
+
+
+def test_a_head_that_came_before_is_refused_once_the_floor_is_above_it(pod: Pod) -> None:
+    """Another agent of this root saw a newer one; then somebody put the old head back, byte by byte."""
+    first, head = pod.delivery, pod.store_folder / layout.head(BUNDLE, CHANNEL)
+    old = head.read_bytes()
+    assert not first.pull().changed
+    pod.shelf.ship("v2", TWO)
+    pod.restart().pull()
+    head.write_bytes(old)
+    with pytest.raises(Untrusted):
+        first.pull()
+    assert pod.live() == TWO
+
+
+def test_what_another_agent_remembers_is_read(pod: Pod) -> None:
+    first = pod.delivery
+    pod.shelf.ship("v2", TWO)
+    pod.restart().pull()
+    remembered = (pod.root / "state.json").read_bytes()
+    assert not first.pull().changed
+    assert (pod.root / "state.json").read_bytes() == remembered

@@ -1,4 +1,4 @@
-"""Planted bugs in what edits a prepared copy: the tests of deltas find each."""
+"""Planted bugs in what makes a pull quick: what edits a prepared copy, and what is not judged again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.planted
-TESTS: Final = ("tests/agent/test_deltas.py",)
+TESTS: Final = ("tests/agent/test_deltas.py", "tests/agent/test_activation.py")
 NEXT: Final = """\
             name = next((name for name in names if name not in done), None)
             if name is None:
@@ -61,6 +61,12 @@ BUGS: Final = {
         "        if not self._settled:\n            marks",
         "        if False:\n            marks",
         "there_was_time",
+    ),
+    "what was accepted once is accepted whatever the floor": Bug(
+        "head", "asked = (stored, policy, floor, keeps)", "asked = (stored, policy, None, keeps)", "floor_is_above_it"
+    ),
+    "what was remembered once is remembered": Bug(
+        "activation", "or self._kept[0] != seen:", "or False:", "another_agent_remembers"
     ),
     "who stands by prepares": Bug("delivery", "if not self._leads or live is None", "if live is None", "standby"),
     "without a delta there is no release": Bug(

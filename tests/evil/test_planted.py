@@ -152,8 +152,8 @@ BUGS: Final = {
         "skippable_frames",
         (
             STAGING,
-            "        os.fchmod(descriptor, 0o555 if file.executable else 0o444)\n        if self._refused",
-            "        if self._refused",
+            "    os.fchmod(descriptor, 0o555 if file.executable else 0o444)\n    os.utime(",
+            "    os.utime(",
         ),
     ),
     "the memory is written before the release is there": bug(

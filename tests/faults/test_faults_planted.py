@@ -69,14 +69,18 @@ SWEPT: Final = {
 CUT: Final = {
     "the bytes of files are not flushed": Planted(
         "agent/dagferry_agent/staging.py",
-        "            os.fsync(descriptor)\n",
-        "            pass\n",
+        "seal(file, descriptor, mtime, sync=self._sync)",
+        "seal(file, descriptor, mtime, sync=False)",
         "journal",
         "torn",
         "whole",
     ),
     "the bytes of an edit are not flushed": Planted(
-        "agent/dagferry_agent/editing.py", "            os.fsync(descriptor)\n", "            pass\n", "journal", "torn"
+        "agent/dagferry_agent/editing.py",
+        "seal(file, descriptor, mtime, sync=sync)",
+        "seal(file, descriptor, mtime, sync=False)",
+        "journal",
+        "torn",
     ),
     "the new link is not flushed": Planted(
         "agent/dagferry_agent/root.py",

@@ -16,7 +16,7 @@ from dagferry_storage.s3_address import S3Address
 from tests.e2e.harness import Operator, Repository
 from tests.storage import contract, pinned, refused, servers
 from tests.storage.contract import StoreContract
-from tests.storage.test_s3 import open_s3
+from tests.storage.test_s3 import open_quick, open_s3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,8 +29,8 @@ CAUGHT = (AssertionError, pytest.fail.Exception)
 PAUSE = 0.05  # seconds between moto's look at a condition and its write
 
 
-def opener_on(endpoint: str) -> Opener:
-    return partial(open_s3, S3Address(servers.BUCKET, f"{secrets.token_hex(4)}/", endpoint))
+def opener_on(endpoint: str, opened: Callable[[S3Address], Store] = open_s3) -> Opener:
+    return partial(opened, S3Address(servers.BUCKET, f"{secrets.token_hex(4)}/", endpoint))
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,15 @@ class TestMinistack(StoreContract):
 
     def test_the_probe_passes(self, opener: Opener) -> None:
         assert refused.broken_promises(opener()) == {}
+
+
+@pytest.mark.servers
+class TestQuickOnMinistack(StoreContract):
+    server = "S3 on ministack, read by obstore"
+
+    @pytest.fixture
+    def opener(self, ministack: str) -> Opener:
+        return opener_on(ministack, open_quick)
 
 
 def commands_refuse(operator: Operator, url: str, *words: str) -> None:
