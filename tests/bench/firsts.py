@@ -14,9 +14,9 @@ import urllib.request
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from dagferry_schemas import layout
 from tests.bench.changes import agent_pull
 from tests.bench.counted import relay
-from tests.bench.plain_http import serving
 from tests.e2e.harness import BUNDLE
 from tests.storage import servers
 
@@ -54,7 +54,8 @@ class Firsts:
         self._target = site.folder / "first"
         self._served = site.folder / "served"
         self._served.mkdir()
-        self._counter = site.at_the_end.enter_context(relay(site.at_the_end.enter_context(serving(self._served))))
+        port = site.at_the_end.enter_context(servers.served("tests.bench.plain_http", str(self._served)))
+        self._counter = site.at_the_end.enter_context(relay(port))
         self.ways: dict[str, tuple[Callable[[], Path], Relay | None]] = {
             UNFLUSHED: (partial(self._ours, "none"), s3),
             FLUSHED: (partial(self._ours, "auto"), s3),
@@ -106,7 +107,7 @@ class Firsts:
 
     def _download(self) -> None:
         tree = self._site.agent.status()["tree"]
-        key = f"{servers.BUCKET}/bench/{BUNDLE}/trees/{tree}/dags.tar.zst"
+        key = f"{servers.BUCKET}/bench/{layout.tarball(BUNDLE, tree)}"
         with urllib.request.urlopen(f"{self._endpoint}/{key}", timeout=60) as answer:
             (self._served / "dags.tar.zst").write_bytes(answer.read())
 

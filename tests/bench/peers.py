@@ -14,8 +14,8 @@ import shutil
 from typing import TYPE_CHECKING, Protocol
 
 from tests.bench.counted import relay
-from tests.bench.plain_http import serving
 from tests.storage.processes import free_port, listens, running
+from tests.storage.servers import served
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,7 +150,8 @@ class OSTree:
         self.source = self.top / "source"
         run.run("ostree", f"--repo={self.source}", "init", "--mode=archive", cwd=self.top)
         self.offer()
-        self.relay = site.at_the_end.enter_context(relay(site.at_the_end.enter_context(serving(self.source))))
+        port = site.at_the_end.enter_context(served("tests.bench.plain_http", str(self.source)))
+        self.relay = site.at_the_end.enter_context(relay(port))
         self._local = self.begin(self.top / "local")
         self.take()
 

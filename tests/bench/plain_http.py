@@ -1,16 +1,10 @@
-"""A plain HTTP server of a folder."""
+"""A plain HTTP server of a folder, as a process: ``python -m tests.bench.plain_http FOLDER`` prints its port first."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 class Plain(SimpleHTTPRequestHandler):
@@ -18,6 +12,7 @@ class Plain(SimpleHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    wbufsize = -1  # a reply's headers in one piece
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -25,17 +20,16 @@ class Plain(SimpleHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     request_queue_size = 128  # OSTree opens eight at once
+    daemon_threads = True
 
 
-@contextmanager
-def serving(folder: Path) -> Iterator[int]:
-    """The port of a server of ``folder``."""
-    server = _Server(("127.0.0.1", 0), partial(Plain, directory=str(folder)))
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def main() -> None:
+    """Serve until the process is ended."""
+    server = _Server(("127.0.0.1", 0), partial(Plain, directory=sys.argv[1]))
+    sys.stdout.write(f"{server.server_port}\n")
+    sys.stdout.flush()
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

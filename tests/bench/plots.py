@@ -112,8 +112,8 @@ def write(rows: Rows, folder: Path) -> None:
     if lines := _lines(rows, sizes):
         svg = drawn("One changed file: time until it is live", "files in the repository", lines, marks)
         (folder / "performance-size.svg").write_text(svg)
-    shares = {1 / SIZES["L"]: works.ONE, 0.01: works.EDITED, 0.1: works.TENTH, 1.0: works.ALL}
-    marks = {1 / SIZES["L"]: "one file", 0.01: "1 %", 0.1: "10 %", 1.0: "all"}
+    shares = {1 / SIZES["L"]: works.ONE, 0.01: works.EDITED, 0.1: works.TENTH}
+    marks = {1 / SIZES["L"]: "one file", 0.01: "1 %", 0.1: "10 %"}
     if lines := _lines(rows, shares):
         svg = drawn("10,000 files: time until a change is live", "share of the files that changed", lines, marks)
         (folder / "performance-share.svg").write_text(svg)

@@ -120,9 +120,8 @@ class Bench:
         large.begin(0.01, edited)
         large.take(works.EDITED, number)
         if long:
-            for work, share in ((works.TENTH, 0.1), (works.ALL, 1.0)):
-                large.begin(share, edited)
-                large.take(work, number)
+            large.begin(0.1, edited)
+            large.take(works.TENTH, number)
         self._first_pulls(number, long)
         git = large.peers["git pull"]
         self._nothing.take(number, [("L", git), *(("S", peer) for peer in self._syncing)])

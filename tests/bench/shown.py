@@ -75,9 +75,8 @@ def _others(rows: Rows) -> str:
     for (work, peer), taken in sorted(rows.taken.items()):
         if "rss" in taken[0]:
             middle = {name: statistics.median(one[name] for one in taken) / 1e6 for name in ("rss", "pss")}
-            lines.append(
-                f"* {work}: {peer} has {middle['rss']:.0f} MB resident, {middle['pss']:.0f} MB of them its own."
-            )
+            rss, pss = (f"{middle[name]:.0f} MB" for name in ("rss", "pss"))
+            lines.append(f"* {work}: {peer} has {rss} resident; its proportional share of them is {pss}.")
         if "server cpu" in taken[0]:
             server = 1e3 * statistics.median(one["server cpu"] for one in taken)
             lines.append(f"* {work}, {peer}: the S3 server's processor time is {server:.0f} ms.")
