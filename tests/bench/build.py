@@ -46,8 +46,10 @@ NOUNS: Final = ("customer", "extract", "load", "metric", "order", "owner", "quer
 class Bench:
     """A repository of generated files, and the commands that are timed on it."""
 
-    def __init__(self, scratch: Path, files: int) -> None:
+    def __init__(self, scratch: Path, files: int, run: Callable[..., str] | None = None) -> None:
+        """``run`` runs a command in ``cwd``, and returns what it wrote on stdout."""
         self._scratch = scratch
+        self._runs = run or _told
         self._cache = scratch / "cache"
         self._clone = Clone(scratch / "repository")
         self._changes = 0
@@ -95,9 +97,13 @@ class Bench:
         return float(json.loads(said)["seconds"])
 
     def _run(self, *command: str) -> str:
-        done = subprocess.run(command, cwd=self._clone.folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-        return done.stdout
+        return self._runs(*command, cwd=self._clone.folder)
+
+
+def _told(*command: str, cwd: Path) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
 
 
 def _path(number: int) -> str:
