@@ -1,6 +1,6 @@
 """Deltas that a promotion makes: from what is live to what will be, and back again. Nothing depends on them.
 
-* Both trees are read from the store, verified; who promotes needs no clone.
+* Both trees are read from the store at the same time, verified; who promotes needs no clone.
 * A record names the delta to its own tree, the one back, and those by which agents come that missed a promotion or two.
 * What would be no small delta is none: many files, much content, a delta that is not much smaller than the tarball.
 """
@@ -17,6 +17,7 @@ from dagferry_schemas.pins import Pin
 from dagferry_schemas.record import Delta
 from dagferry_schemas.tree_index import TreeIndex
 from dagferry_storage import fetch, unpack
+from dagferry_storage.published import side_by_side
 from dagferry_storage.store import Exists
 
 if TYPE_CHECKING:
@@ -61,13 +62,12 @@ def _between(store: Store, bundle: str, before: Content, after: Content) -> tupl
     """The stored deltas from a tree to another and back, as far as they are worth it."""
     if max(before.tarball.plain_size, after.tarball.plain_size) > MAX_TREE:
         return ()
-    old, new = (fetch.files(store, bundle, content) for content in (before, after))
+    old, new = side_by_side(lambda content: fetch.files(store, bundle, content), (before, after))
     changes = delta.compare(old.tree.files, new.tree.files)
     back = delta.compare(new.tree.files, old.tree.files)
     if not delta.is_small(changes) or not delta.is_small(back):
         return ()
-    old_files = _read(store, bundle, before, old, changes)
-    new_files = _read(store, bundle, after, new, changes)
+    old_files, new_files = side_by_side(lambda one: _read(store, bundle, *one, changes), ((before, old), (after, new)))
     old_index, new_index = (TreeIndex.of(tree.tree.files) for tree in (old, new))
     made = [
         (old_index, new_index, old_files, new_files, after),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import re
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/-]*")
 """What is a name and nothing else: of a branch, a tag or an object. `git rev-parse` takes much more."""
+
+
+PIPE: Final = 1024 * 1024
+"""Bytes that git may be ahead with its answers; Linux gives each user so much without asking."""
 
 
 class Commit(NamedTuple):
@@ -200,8 +205,10 @@ class Repository:
                 return
             wanted.seek(0)
             command = [*self._asker.command, "cat-file", "--batch", "--buffer"]
-            with subprocess.Popen(command, stdin=wanted, stdout=subprocess.PIPE) as process:
+            with subprocess.Popen(command, stdin=wanted, stdout=subprocess.PIPE, bufsize=PIPE) as process:
                 assert process.stdout is not None
+                with suppress(OSError):  # the user has many pipes already
+                    fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE)
                 try:
                     yield Blobs(cast("BinaryIO", process.stdout))
                 finally:

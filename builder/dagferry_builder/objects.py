@@ -146,6 +146,25 @@ class Blobs:
 
     def read(self, entry: Entry, chunk: int = 1024 * 1024) -> Iterator[bytes]:
         """The bytes of the next blob, which is ``entry``'s, in chunks. Raises `Malformed` if this clone lacks it."""
+        self._enter(entry)
+        left = entry.size
+        while left:
+            piece = self._output.read(min(chunk, left))
+            if not piece:
+                raise _ended(entry)
+            left -= len(piece)
+            yield piece
+        self._output.read(1)
+
+    def whole(self, entry: Entry) -> bytes:
+        """As `read`, at once."""
+        self._enter(entry)
+        found = self._output.read(entry.size + 1)
+        if len(found) <= entry.size:
+            raise _ended(entry)
+        return found[:-1]
+
+    def _enter(self, entry: Entry) -> None:
         head = self._output.readline().split()
         if len(head) != 3 or head[1] != b"blob" or int(head[2]) != entry.size:
             raise Malformed(
@@ -153,11 +172,7 @@ class Blobs:
                 FETCH_ALL_OR_CHECK,
                 code="missing_blob",
             )
-        left = entry.size
-        while left:
-            piece = self._output.read(min(chunk, left))
-            if not piece:
-                raise Conflict(f"{entry.path!r}: git ended in the middle of its content", "run it again")
-            left -= len(piece)
-            yield piece
-        self._output.read(1)
+
+
+def _ended(entry: Entry) -> Conflict:
+    return Conflict(f"{entry.path!r}: git ended in the middle of its content", "run it again")

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from .sources import Source
 
 MAX_CORES: Final = 8
+SMALL: Final = 64 * 1024
+"""Bytes of a file that is read, hashed and written at once."""
 IN_FLIGHT: Final = 2 * 1024 * 1024
 """Plain bytes that may be waiting or under compression, for each core: what bounds the memory of a build."""
 
@@ -150,17 +152,23 @@ class _Packing:
         return digests
 
     def _pack_file(self, source: Source, blobs: Blobs) -> bytes:
-        size = source.entry.size
+        path, executable, (_, _, _, size) = source
         # A header is a pure function of path, size and x bit, so it can be written before the digest is known.
-        self.frames.write(plaintar.header(TreeFile(source.path, source.executable, size, "")))
-        hashed = hashlib.sha256()
-        for chunk in blobs.read(source.entry):
-            if lfs.is_pointer(size, chunk):
-                self.pointers.append(lfs.problem(source.path))
-            hashed.update(chunk)
-            self.frames.write(chunk)
-        self.frames.write(plaintar.padding(size))
-        self.writer.add(TreeFile(source.path, source.executable, size, hashed.hexdigest()))
+        header = plaintar.header(TreeFile(path, executable, size, ""))
+        if size <= SMALL:
+            content = blobs.whole(source.entry)
+            if lfs.is_pointer(size, content):
+                self.pointers.append(lfs.problem(path))
+            hashed = hashlib.sha256(content)
+            self.frames.write(b"".join((header, content, plaintar.padding(size))))
+        else:
+            self.frames.write(header)
+            hashed = hashlib.sha256()
+            for chunk in blobs.read(source.entry):
+                hashed.update(chunk)
+                self.frames.write(chunk)
+            self.frames.write(plaintar.padding(size))
+        self.writer.add(TreeFile(path, executable, size, hashed.hexdigest()))
         return hashed.digest()
 
     def keep(self, tarball: BinaryIO) -> None:
@@ -201,6 +209,9 @@ class _Frames:
         return "sha256:" + self._hash.hexdigest()
 
     def write(self, plain: bytes) -> None:
+        if len(self._plain) + len(plain) < MAX_FRAME:
+            self._plain += plain
+            return
         rest = memoryview(plain)
         while rest:
             room = MAX_FRAME - len(self._plain)

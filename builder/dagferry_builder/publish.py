@@ -1,6 +1,6 @@
 """Publishing: an artifact goes into the store once, in an order in which whoever sees a name can read all it needs.
 
-Tarball and file list, then the version, then its statement (with signing on), then the report. Everything is
+Tarball and file list side by side, then the version, then its statement (with signing on), then the report. Everything is
 create-only. What is there already is adopted only if it is the same: content after the predicted plain bytes were found
 in it, a version if its identity (commit, selection, tree) is ours; the digests that are then reported are those of the
 stored bytes. Nobody vouches here for bytes that this run has neither written nor looked at.
@@ -149,16 +149,24 @@ def _pin(version: Version) -> Published:
 
 def _store_content(store: Store, offer: Offer, tarball: BinaryIO) -> Content:
     bundle, content = offer.version.bundle, offer.version.content
-    try:
-        tarball.seek(0)
-        store.create(layout.tarball(bundle, content.tree), tarball)
-    except Exists:
-        content = replace(content, tarball=_adopt_tarball(store, bundle, offer.files))
-    try:
-        store.create(layout.files(bundle, content.tree), offer.files.stored)
-    except Exists:
-        content = replace(content, files=_adopt_files(store, bundle, offer.files))
-    return content
+
+    def store_tarball() -> Content:
+        try:
+            tarball.seek(0)
+            store.create(layout.tarball(bundle, content.tree), tarball)
+        except Exists:
+            return replace(content, tarball=_adopt_tarball(store, bundle, offer.files))
+        return content
+
+    def store_files() -> Content:
+        try:
+            store.create(layout.files(bundle, content.tree), offer.files.stored)
+        except Exists:
+            return replace(content, files=_adopt_files(store, bundle, offer.files))
+        return content
+
+    first, second = published.side_by_side(lambda do: do(), (store_tarball, store_files))
+    return replace(first, files=second.files)
 
 
 def _adopt_tarball(store: Store, bundle: str, files: trust.VerifiedTree) -> TarballPin:

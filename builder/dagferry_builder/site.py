@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from dagferry_schemas.errors import Unknown, Usage
 from dagferry_schemas.names import check_name
-from dagferry_schemas.trust import Policy
 from dagferry_storage import disk
 
 from . import config
@@ -134,6 +133,8 @@ class Site:
             return UNSIGNED if self.keyring is None else Signing(policy)
         signers = Signers(self.signer_uris)
         if self.keyring is None:
+            from dagferry_schemas.trust import Policy
+
             policy = Policy.require(signers.keyring(), now())
         return Signing(policy, signers.sign)
 
