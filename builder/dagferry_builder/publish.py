@@ -1,9 +1,9 @@
 """Publishing: an artifact goes into the store once, in an order in which whoever sees a name can read all it needs.
 
-Tarball and file list side by side, then the version, then its statement (with signing on), then the report. Everything is
-create-only. What is there already is adopted only if it is the same: content after the predicted plain bytes were found
-in it, a version if its identity (commit, selection, tree) is ours; the digests that are then reported are those of the
-stored bytes. Nobody vouches here for bytes that this run has neither written nor looked at.
+Tarball and file list side by side, then the version, then its statement (with signing on), then the report. Everything
+is create-only. What is there already is adopted only if it is the same: content after the predicted plain bytes were
+found in it, a version if its identity (commit, selection, tree) is ours; the digests that are then reported are those
+of the stored bytes. Nobody vouches here for bytes that this run has neither written nor looked at.
 """
 
 from __future__ import annotations

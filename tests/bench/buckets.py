@@ -82,6 +82,3 @@ class Syncing:
         else:
             remote = f":s3,provider=Other,env_auth=true,endpoint='{endpoint}':{servers.BUCKET}/{PREFIX}"
             self._run.run(self._program, "sync", remote, str(folder), "--config=", cwd=folder.parent)
-
-    def tidy(self) -> None:
-        """Nothing is left behind."""

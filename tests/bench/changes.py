@@ -10,7 +10,6 @@ here, and not after 31), and the copy that is prepared after that. The fresh pro
 from __future__ import annotations
 
 import random
-import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
@@ -69,8 +68,6 @@ class Changes:
         first = number % len(names)
         for name in names[first:] + names[:first]:
             self._take(work, name)
-        for peer in self.peers.values():
-            peer.tidy()
 
     def _take(self, work: str, name: str) -> None:
         if name == OURS:
@@ -130,6 +127,7 @@ class AtOnce:
     def __init__(self, site: Site, rows: Rows, run: Processes, s3: Relay) -> None:
         self._site, self._rows, self._run, self._s3 = site, rows, run, s3
         self._root: Path = site.folder / "at-once"
+        self._copies = 0
         settings = Settings(site.counted, BUNDLE, site.corpus.name.lower(), self._root, "bench")
         self._delivery = open_delivery(settings)
         self._delivery.prepare()
@@ -157,10 +155,10 @@ class AtOnce:
         self._rows.add((AT_ONCE, OURS), {"seconds": seconds, **wire, "payload": reply.bytes_fetched})
 
     def _copy(self) -> None:
-        copy = self._site.folder / "copied"
+        self._copies += 1
+        copy = self._site.folder / f"copy-{self._copies}"
         tree = (self._root / "current").resolve()
         run = self._run
         self._rows.processes(
             (AT_ONCE, COPY), self._run, lambda: run.run("cp", "-al", tree, copy, cwd=self._site.folder)
         )
-        shutil.rmtree(copy)

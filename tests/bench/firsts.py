@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import urllib.request
 from functools import partial
@@ -52,6 +51,7 @@ class Firsts:
     def __init__(self, site: Site, rows: Rows, run: Processes, s3: Relay, endpoint: str) -> None:
         self._site, self._rows, self._run, self._s3, self._endpoint = site, rows, run, s3, endpoint
         self._target = site.folder / "first"
+        self._taken = 0
         self._served = site.folder / "served"
         self._served.mkdir()
         port = site.at_the_end.enter_context(servers.served("tests.bench.plain_http", str(self._served)))
@@ -83,12 +83,12 @@ class Firsts:
         os.sync()
         self._target.mkdir()
         self._site.check_all(self._rows.processes((first_pull(self._site.corpus.name), name), self._run, do, counter))
-        shutil.rmtree(self._target)
+        self._taken += 1
+        self._target.rename(self._target.with_name(f"{self._target.name}-{self._taken}"))
 
     def ostree(self, peer: OSTree) -> None:
         """A pull into an empty repository and a checkout."""
-        shutil.rmtree(peer.top / "empty", ignore_errors=True)
-        local = peer.begin(peer.top / "empty")
+        local = peer.begin(peer.top / f"empty-{self._taken}")
 
         def take() -> Path:
             peer.pull(local, self._target / "tree")

@@ -112,7 +112,6 @@ class NothingNew:
 
     def _peer(self, corpus: str, peer: Peer) -> None:
         self._rows.processes((f"nothing new in {corpus}", peer.name), self._run, peer.take, peer.relay)
-        peer.tidy()
 
     def _wire(self, before: Traffic, count: int) -> Figures:
         traffic = self._s3.traffic.since(before)

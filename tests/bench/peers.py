@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Protocol
 
 from tests.bench.counted import relay
@@ -45,9 +44,6 @@ class Peer(Protocol):
 
     def take(self) -> Path:
         """Take it over; the folder of the files."""
-
-    def tidy(self) -> None:
-        """Old trees go; not measured."""
 
 
 class GitServer:
@@ -103,9 +99,6 @@ class GitPull:
         self._run.run("git", "pull", "--quiet", "--ff-only", cwd=self._clone)
         return self._clone / "dags"
 
-    def tidy(self) -> None:
-        """Nothing is left behind."""
-
 
 class GitSync:
     """A worktree of its own for each commit."""
@@ -129,13 +122,6 @@ class GitSync:
         self._run.run("git", "worktree", "add", "--quiet", "--detach", tree, "FETCH_HEAD", cwd=self._clone)
         link(tree, self._server.top / "link")
         return self._server.top / "link" / "dags"
-
-    def tidy(self) -> None:
-        """See `Peer`."""
-        for path in self._server.top.glob("tree-*"):
-            if path.name != f"tree-{self._trees}":
-                shutil.rmtree(path)
-        self._run.run("git", "worktree", "prune", cwd=self._clone)
 
 
 class OSTree:
@@ -181,9 +167,3 @@ class OSTree:
         """Pull into a repository, and check out."""
         self._run.run("ostree", f"--repo={local}", "pull", "origin", "main", cwd=self.top)
         self._run.run("ostree", f"--repo={local}", "checkout", "-H", "-U", "origin:main", tree, cwd=self.top)
-
-    def tidy(self) -> None:
-        """See `Peer`."""
-        for path in self.top.glob("tree-*"):
-            if path.name != f"tree-{self._trees}":
-                shutil.rmtree(path)
