@@ -56,6 +56,7 @@ class GitServer:
         bare = self.top / "dags.git"
         run.run("git", "clone", "--quiet", "--bare", site.repository.path, bare, cwd=self.top)
         (bare / "git-daemon-export-ok").touch()
+        run.run("git", "config", "receive.autogc", "false", cwd=bare)
         site.repository.git("remote", "add", "origin", str(bare))
         port = free_port()
         daemon = ["git", "daemon", "--reuseaddr", f"--base-path={self.top}", "--listen=127.0.0.1", f"--port={port}"]

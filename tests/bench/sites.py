@@ -35,6 +35,7 @@ class Site:
 
     def __post_init__(self) -> None:
         self.repository = Repository(self.folder / "clone")
+        self.repository.git("config", "gc.auto", "0")
         self.operator = Operator(self.repository.path, self.store, {"XDG_CACHE_HOME": str(self.folder / "cache")})
         self.operator = self.operator.on(self.corpus.name.lower())
         self.ship({path: self.corpus.content(number) for number, path in enumerate(self.corpus.paths)})
