@@ -32,12 +32,17 @@ def program(name: str) -> str | None:
     return os.environ.get(variable) or shutil.which(command)
 
 
+def client(endpoint: str) -> Any:  # noqa: ANN401 (boto3 makes its classes at run time)
+    """boto3's, of the server."""
+    return boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+
+
 class Bucket:
     """The files of a site as objects."""
 
     def __init__(self, site: Site, endpoint: str) -> None:
         self._site, self._offered = site, 0
-        self._client: Any = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+        self._client = client(endpoint)
         self._put({path: site.corpus.content(number) for number, path in enumerate(site.corpus.paths)})
 
     def offer(self) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
-import urllib.request
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from dagferry_schemas import layout
+from tests.bench.buckets import client
 from tests.bench.changes import agent_pull
 from tests.bench.counted import relay
 from tests.e2e.harness import BUNDLE
@@ -107,9 +107,8 @@ class Firsts:
 
     def _download(self) -> None:
         tree = self._site.agent.status()["tree"]
-        key = f"{servers.BUCKET}/bench/{layout.tarball(BUNDLE, tree)}"
-        with urllib.request.urlopen(f"{self._endpoint}/{key}", timeout=60) as answer:
-            (self._served / "dags.tar.zst").write_bytes(answer.read())
+        answer = client(self._endpoint).get_object(Bucket=servers.BUCKET, Key=f"bench/{layout.tarball(BUNDLE, tree)}")
+        (self._served / "dags.tar.zst").write_bytes(answer["Body"].read())
 
     def _ours(self, durability: str) -> Path:
         root = f"{self._target.name}/root"

@@ -11,10 +11,10 @@ from __future__ import annotations
 import importlib.util
 import sys
 import time
-import urllib.request
 from typing import TYPE_CHECKING, Final
 
 from dagferry_schemas import layout
+from tests.bench import buckets
 from tests.bench.changes import FRESH, OURS, agent_pull
 from tests.bench.rows import RELAY_SECONDS
 from tests.e2e.harness import BUNDLE, CHECKOUT
@@ -120,6 +120,5 @@ class NothingNew:
     def _head(self) -> tuple[str, str, str]:
         """Endpoint, key and ETag of the channel's head."""
         key = f"bench/{layout.head(BUNDLE, self._site.corpus.name.lower())}"
-        with urllib.request.urlopen(f"{self._endpoint}/{servers.BUCKET}/{key}", timeout=10) as answer:
-            token = str(answer.headers["ETag"])
-        return f"http://127.0.0.1:{self._s3.port}", key, token
+        found = buckets.client(self._endpoint).head_object(Bucket=servers.BUCKET, Key=key)
+        return f"http://127.0.0.1:{self._s3.port}", key, str(found["ETag"])
