@@ -135,6 +135,7 @@ def test_a_live_release_that_vanished_is_told_and_brought_back(
     agent = start()
     agent.wait_until_ready()
     content = pod.live()
+    wait_for(lambda: agent.status()["watching"] == "inotify" or None, "the folder to be watched")
     shutil.rmtree(pod.current.resolve())
     wait_for(lambda: agent.ready()[0] is False or None, "an agent that is not ready")
     assert wait_for(lambda: agent.status()["drift"] or None, "the loss in its status") == ["."]
