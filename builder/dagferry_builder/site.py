@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from dagferry_schemas.errors import Unknown, Usage
 from dagferry_schemas.names import check_name
-from dagferry_schemas.trust import Policy
 from dagferry_storage import disk
 
 from . import config
@@ -125,6 +124,7 @@ class Site:
     @cached_property
     def signing(self) -> Signing:
         """How this command signs, and what it demands. Raises `Usage`, `Untrusted` if the keyring cannot be used."""
+        from dagferry_schemas.trust import Policy
         from dagferry_storage.keyring_folder import KeyringFolder
 
         from .signing import UNSIGNED, Signers, Signing
