@@ -189,6 +189,8 @@ class Site:
 
         ``adopt_unsigned``: what is live is believed as it is if nobody has signed it.
         """
+        from dagferry_storage.cli_progress import shown
+
         from .channel import Channel
 
         check_name("channel", name)
@@ -202,6 +204,7 @@ class Site:
             dry_run=dry_run,
             signing=replace(self.signing, adopts=adopt_unsigned),
             expires_days=expires_days,
+            shown=shown,
         )
 
 
