@@ -71,7 +71,7 @@ class Change:
 class Channel:
     """One channel of a bundle, and who is moving it. ``clock`` gives the present as RFC 3339 UTC.
 
-    Records that it writes expire after ``expires_days``, if that is given.
+    Records that it writes expire after ``expires_days``, if that is given. Long transfers are ``shown``.
     """
 
     heads: type[Heads] = Heads
@@ -87,6 +87,7 @@ class Channel:
         dry_run: bool = False,
         signing: Signing = UNSIGNED,
         expires_days: float | None = None,
+        shown: deltas.Shown | None = None,
     ) -> None:
         self._store = store
         self._bundle = bundle
@@ -96,6 +97,7 @@ class Channel:
         self._dry_run = dry_run
         self._signing = signing
         self._expires_days = expires_days
+        self._shown = shown
         self._heads = self.heads(store, bundle, name, signing)
 
     def head(self) -> Head | None:
@@ -150,11 +152,12 @@ class Channel:
         allow_older: bool = False,
         repository: Repository | None = None,
         stored: bool = True,
+        built: deltas.Built | None = None,
     ) -> Change:
         """Point the channel at ``chosen``. Raises `Held`, and `Conflict` for an older or diverged commit.
 
         Raises `Untrusted` if a keyring is at hand and nobody of it vouches for that version, unless the version is not
-        ``stored``: a dry run, which did not publish it.
+        ``stored``: a dry run, which did not publish it. What was ``built`` here is not fetched in order to make deltas.
         """
         if stored:
             fetch.statement(self._store, chosen, self._signing.policy)
@@ -166,7 +169,7 @@ class Channel:
                 self._check_first()
             else:
                 self._check_promotion(head, chosen, allow_older, repository)
-            changes = {"deltas": self._deltas(head, chosen.live)} if head is not None else {}
+            changes = {"deltas": self._deltas(head, chosen.live, built)} if head is not None else {}
             try:
                 return self._advance(head, "promote", reason, live=chosen.live, **changes)
             except Lost:
@@ -175,12 +178,14 @@ class Channel:
             time.sleep(random.uniform(0, 0.02 * (attempt + 1)))
         raise AssertionError("unreachable")
 
-    def _deltas(self, head: Head, wanted: Live) -> tuple[Delta, ...]:
+    def _deltas(self, head: Head, wanted: Live, built: deltas.Built | None) -> tuple[Delta, ...]:
         """Deltas by which agents come to what is ``wanted``, and back. Where there can be none, the whole serves."""
         if self._dry_run:
             return ()
         try:
-            return deltas.promoted(self._store, self._bundle, head.record, wanted.content)
+            return deltas.promoted(
+                self._store, self._bundle, head.record, wanted.content, built=built, shown=self._shown
+            )
         except DagferryError as error:
             log.warning("no delta was made, agents fetch the whole: %s", error.message)
             return ()

@@ -16,6 +16,7 @@ from . import options
 from .access import parse_urls
 from .cli_build import build_rev, summary
 from .cli_lint import gated
+from .deltas import Built
 from .publish import publish as publish_artifact
 from .site import now
 
@@ -50,7 +51,7 @@ def publish(
     """Lint and build a commit, and put it into the store once; the same again is a no-op."""
     site = replace(site, root_option=root)
     checked = None if no_lint else gated(gate, site, rev)
-    artifact, publication = _publish(site, rev, checked, gate.cache, dry_run=dry_run)
+    artifact, publication, _ = _publish(site, rev, checked, gate.cache, dry_run=dry_run)
     done = ("would be " if dry_run else "") + "published" if publication.created else "is in the store already"
     if publication.vouched and not publication.created:
         done += "; its statement " + ("would be added" if dry_run else "was added")
@@ -60,18 +61,18 @@ def publish(
 
 def _publish(
     site: Site, rev: str, checked: Result | None, cache: Path | None, *, dry_run: bool
-) -> tuple[Artifact, Publication]:
+) -> tuple[Artifact, Publication, Built]:
+    """Build and publish; the file of what was built is there until the command ends."""
     started = now()
-    with tempfile.TemporaryFile() as spool:
-        artifact = build_rev(site, rev, spool, cache)
-        store = site.store if dry_run else site.writable_store(artifact.version.bundle)
-        store = shown(store, f"{artifact.version.bundle} {artifact.version.version}")
-        publication = publish_artifact(
-            store, artifact.offer(now(), checked), spool, voucher=site.voucher(started), dry_run=dry_run
-        )
+    spool = click.get_current_context().with_resource(tempfile.TemporaryFile())  # noqa: SIM115 (the context closes it)
+    artifact = build_rev(site, rev, spool, cache)
+    store = site.store if dry_run else site.writable_store(artifact.version.bundle)
+    store = shown(store, f"{artifact.version.bundle} {artifact.version.version}")
+    offer = artifact.offer(now(), checked)
+    publication = publish_artifact(store, offer, spool, voucher=site.voucher(started), dry_run=dry_run)
     if publication.also:
         click.echo(f"note: this commit is in the store as {' and '.join(publication.also)} too", err=True)
-    return artifact, publication
+    return artifact, publication, Built(offer.version.content, offer.files, spool)
 
 
 def _published_facts(artifact: Artifact, publication: Publication) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def ship(
     urls = parse_urls(",".join(agents_text)) if agents_text else ()
     against = f"channel:{channel.name}"
     checked = None if no_lint else gated(gate, site, rev, against=against, allow_removal=allow_removal)
-    artifact, publication = _publish(site, rev, checked, gate.cache, dry_run=dry_run)
+    artifact, publication, built = _publish(site, rev, checked, gate.cache, dry_run=dry_run)
     done = "published" if publication.created else "in the store already:"
     click.echo(("would be " if dry_run else "") + f"{done} {summary(artifact)}", err=True)
     common: dict[str, Any] = {"created": publication.created, "agents": [], "dry_run": dry_run}
@@ -128,6 +129,7 @@ def ship(
             allow_older=allow_older,
             repository=site.clone,
             stored=not dry_run,
+            built=built,
         )
     except DagferryError as refused:
         if not isinstance(refused, Held) or on_hold == "fail":

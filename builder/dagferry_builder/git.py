@@ -6,6 +6,7 @@ import fcntl
 import io
 import re
 import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
@@ -19,7 +20,7 @@ from .objects import FETCH_ALL_OR_CHECK, LACKING, Blobs, Entry, Objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import BinaryIO
+    from typing import IO, BinaryIO
 
     from .asking import Answer
 
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
 _NAME: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/-]*")
 """What is a name and nothing else: of a branch, a tag or an object. `git rev-parse` takes much more."""
 
-
 PIPE: Final = 1024 * 1024
-"""Bytes that git may be ahead with its answers; Linux gives each user so much without asking."""
+"""Bytes of blobs that git may have written and nobody has read; what Linux allows to everybody."""
 
 
 class Commit(NamedTuple):
@@ -205,10 +205,9 @@ class Repository:
                 return
             wanted.seek(0)
             command = [*self._asker.command, "cat-file", "--batch", "--buffer"]
-            with subprocess.Popen(command, stdin=wanted, stdout=subprocess.PIPE, bufsize=PIPE) as process:
+            with subprocess.Popen(command, stdin=wanted, stdout=subprocess.PIPE) as process:
                 assert process.stdout is not None
-                with suppress(OSError):  # the user has many pipes already
-                    fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE)
+                _widen(process.stdout)
                 try:
                     yield Blobs(cast("BinaryIO", process.stdout))
                 finally:
@@ -217,6 +216,13 @@ class Repository:
     def objects(self) -> Objects:
         """The repository's objects, to be read one by one; a context, that ends what it has started."""
         return Objects(self._asker.command)
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """Let git write ahead while we work: otherwise the two take turns. Where the system refuses, it takes longer."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # a user has so many pages of pipes, and may have used them up
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
 
 _SIZES: Final = {"-": 0, "BAD": LACKING}

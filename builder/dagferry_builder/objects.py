@@ -139,40 +139,55 @@ class Objects:
 
 
 class Blobs:
-    """Blobs one after the other, as ``git cat-file --batch`` gives them."""
+    """Blobs one after the other, as ``git cat-file --batch`` gives them.
+
+    Both ways to read them raise `Malformed` if this clone lacks one, and `Conflict` if git ends in the middle of one.
+    """
 
     def __init__(self, output: BinaryIO) -> None:
         self._output = output
 
     def read(self, entry: Entry, chunk: int = 1024 * 1024) -> Iterator[bytes]:
-        """The bytes of the next blob, which is ``entry``'s, in chunks. Raises `Malformed` if this clone lacks it."""
-        self._enter(entry)
+        """The bytes of the next blob, which is ``entry``'s, in chunks."""
+        if self._output.readline() != _head(entry):
+            raise _lacking(entry)
         left = entry.size
         while left:
             piece = self._output.read(min(chunk, left))
             if not piece:
-                raise _ended(entry)
+                raise _broken_off(entry)
             left -= len(piece)
             yield piece
         self._output.read(1)
 
-    def whole(self, entry: Entry) -> bytes:
-        """As `read`, at once."""
-        self._enter(entry)
-        found = self._output.read(entry.size + 1)
-        if len(found) <= entry.size:
-            raise _ended(entry)
-        return found[:-1]
-
-    def _enter(self, entry: Entry) -> None:
-        head = self._output.readline().split()
-        if len(head) != 3 or head[1] != b"blob" or int(head[2]) != entry.size:
-            raise Malformed(
-                f"{entry.path!r}: this clone does not have its content ({entry.object_id})",
-                FETCH_ALL_OR_CHECK,
-                code="missing_blob",
-            )
+    def read_whole(self, entries: Sequence[Entry]) -> list[bytes]:
+        """The bytes of the next blobs, which are those of ``entries``: read at once, and held."""
+        heads = [_head(entry) for entry in entries]
+        raw = self._output.read(sum(map(len, heads)) + sum([entry.size + 1 for entry in entries]))
+        found, at = [], 0
+        for entry, head in zip(entries, heads, strict=True):
+            start = at + len(head)
+            at = start + entry.size + 1
+            if not raw.startswith(head, start - len(head)):
+                raise _lacking(entry)
+            if at > len(raw):
+                raise _broken_off(entry)
+            found.append(raw[start : at - 1])
+        return found
 
 
-def _ended(entry: Entry) -> Conflict:
+def _head(entry: Entry) -> bytes:
+    """The line that git writes before a blob which is there."""
+    return f"{entry.object_id} blob {entry.size}\n".encode()
+
+
+def _lacking(entry: Entry) -> Malformed:
+    return Malformed(
+        f"{entry.path!r}: this clone does not have its content ({entry.object_id})",
+        FETCH_ALL_OR_CHECK,
+        code="missing_blob",
+    )
+
+
+def _broken_off(entry: Entry) -> Conflict:
     return Conflict(f"{entry.path!r}: git ended in the middle of its content", "run it again")

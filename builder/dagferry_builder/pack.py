@@ -26,17 +26,19 @@ from .frames import MAX_FRAME, plan
 from .problems import cannot_pack
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from .git import Repository
     from .objects import Blobs
     from .sources import Source
 
 MAX_CORES: Final = 8
-SMALL: Final = 64 * 1024
-"""Bytes of a file that is read, hashed and written at once."""
 IN_FLIGHT: Final = 2 * 1024 * 1024
 """Plain bytes that may be waiting or under compression, for each core: what bounds the memory of a build."""
+
+
+AT_ONCE: Final = 256 * 1024
+"""Bytes of the small files that are read and packed together."""
 
 
 class Packed(NamedTuple):
@@ -144,32 +146,50 @@ class _Packing:
         """Compress the files of one group; their digests."""
         if step.cached:
             with self._repository.blobs(_ids(files)) as blobs:  # nobody asked for them: the entry seemed to be there
-                digests = b"".join([self._pack_file(source, blobs) for source in files])
+                digests = self._pack_files(files, blobs)
         else:
-            digests = b"".join([self._pack_file(source, self._blobs) for source in files])
+            digests = self._pack_files(files, self._blobs)
         if step.last:
-            self.frames.write(plaintar.END)
+            self.frames.write([plaintar.END])
         return digests
 
-    def _pack_file(self, source: Source, blobs: Blobs) -> bytes:
-        path, executable, (_, _, _, size) = source
+    def _pack_files(self, files: Iterable[Source], blobs: Blobs) -> bytes:
+        packed: list[TreeFile] = []
+        for some in _together(files):
+            if len(some) == 1:
+                packed.append(self._pack_in_chunks(some[0], blobs))
+            else:
+                packed += self._pack_at_once(some, blobs)
+        self.writer.add(*packed)
+        return bytes.fromhex("".join([file.sha256 for file in packed]))
+
+    def _pack_at_once(self, sources: Sequence[Source], blobs: Blobs) -> list[TreeFile]:
+        """Pack small files: what is done for each of them is the time that a build takes."""
+        packed: list[TreeFile] = []
+        pieces: list[bytes] = []
+        for source, body in zip(sources, blobs.read_whole([source.entry for source in sources]), strict=True):
+            size = len(body)
+            if lfs.is_pointer(size, body):
+                self.pointers.append(lfs.problem(source.path))
+            file = TreeFile(source.path, source.executable, size, hashlib.sha256(body).hexdigest())
+            packed.append(file)
+            pieces += (plaintar.header(file), body, plaintar.padding(size))
+        self.frames.write(pieces)
+        return packed
+
+    def _pack_in_chunks(self, source: Source, blobs: Blobs) -> TreeFile:
+        size = source.entry.size
+        file = TreeFile(source.path, source.executable, size, "")
         # A header is a pure function of path, size and x bit, so it can be written before the digest is known.
-        header = plaintar.header(TreeFile(path, executable, size, ""))
-        if size <= SMALL:
-            content = blobs.whole(source.entry)
-            if lfs.is_pointer(size, content):
-                self.pointers.append(lfs.problem(path))
-            hashed = hashlib.sha256(content)
-            self.frames.write(b"".join((header, content, plaintar.padding(size))))
-        else:
-            self.frames.write(header)
-            hashed = hashlib.sha256()
-            for chunk in blobs.read(source.entry):
-                hashed.update(chunk)
-                self.frames.write(chunk)
-            self.frames.write(plaintar.padding(size))
-        self.writer.add(TreeFile(path, executable, size, hashed.hexdigest()))
-        return hashed.digest()
+        self.frames.write([plaintar.header(file)])
+        hashed = hashlib.sha256()
+        for chunk in blobs.read(source.entry):
+            if lfs.is_pointer(size, chunk):
+                self.pointers.append(lfs.problem(source.path))
+            hashed.update(chunk)
+            self.frames.write([chunk])
+        self.frames.write([plaintar.padding(size)])
+        return file._replace(sha256=hashed.hexdigest())
 
     def keep(self, tarball: BinaryIO) -> None:
         """Give the cache what was compressed, as it stands in ``tarball``; nobody is to do so with a pointer in it."""
@@ -188,6 +208,21 @@ def _chunks(file: BinaryIO, start: int, size: int) -> Iterator[bytes]:
         yield file.read(min(compression.CHUNK, left))
 
 
+def _together(files: Iterable[Source]) -> Iterator[list[Source]]:
+    """``files`` in their order, as many together as `AT_ONCE` allows."""
+    some: list[Source] = []
+    held = 0
+    for source in files:
+        size = source.entry.size
+        if some and held + size > AT_ONCE:
+            yield some
+            some, held = [], 0
+        some.append(source)
+        held += size
+    if some:
+        yield some
+
+
 class _Frames:
     """Cuts plain bytes into frames, compresses them on all cores, and writes them in order."""
 
@@ -197,7 +232,9 @@ class _Frames:
         """Where each group that has been written ends."""
         self._output = output
         self._hash = hashlib.sha256()
-        self._plain = bytearray()
+        self._pieces: list[bytes | memoryview] = []
+        self._room = MAX_FRAME
+        """Bytes that the frame of `_pieces` can still take."""
         self._cores = min(os.cpu_count() or 1, MAX_CORES)
         self._pool = ThreadPoolExecutor(self._cores)
         self._waiting: deque[tuple[int, Future[bytes] | bytes | None]] = deque()
@@ -208,17 +245,17 @@ class _Frames:
     def sha256(self) -> str:
         return "sha256:" + self._hash.hexdigest()
 
-    def write(self, plain: bytes) -> None:
-        if len(self._plain) + len(plain) < MAX_FRAME:
-            self._plain += plain
-            return
-        rest = memoryview(plain)
-        while rest:
-            room = MAX_FRAME - len(self._plain)
-            self._plain += rest[:room]
-            rest = rest[room:]
-            if len(self._plain) == MAX_FRAME:
+    def write(self, plain: Iterable[bytes]) -> None:
+        """Take plain bytes, in pieces."""
+        for piece in plain:
+            rest: bytes | memoryview = piece
+            while len(rest) >= self._room:
+                whole = memoryview(rest)
+                rest = whole[self._room :]
+                self._pieces.append(whole[: self._room])
                 self._cut()
+            self._pieces.append(rest)
+            self._room -= len(rest)
 
     def put(self, compressed: bytes) -> None:
         """Take bytes that are compressed already; a group is either written or put."""
@@ -231,8 +268,8 @@ class _Frames:
         self._waiting.append((0, None))
 
     def _cut(self) -> None:
-        if self._plain:
-            plain, self._plain = self._plain, bytearray()
+        if plain := b"".join(self._pieces):
+            self._pieces, self._room = [], MAX_FRAME
             self._drain(self._cores * IN_FLIGHT - len(plain))
             self._queue(len(plain), self._pool.submit(compression.compress, plain))
 

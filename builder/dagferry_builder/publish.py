@@ -1,9 +1,9 @@
 """Publishing: an artifact goes into the store once, in an order in which whoever sees a name can read all it needs.
 
-Tarball and file list side by side, then the version, then its statement (with signing on), then the report. Everything
-is create-only. What is there already is adopted only if it is the same: content after the predicted plain bytes were
-found in it, a version if its identity (commit, selection, tree) is ours; the digests that are then reported are those
-of the stored bytes. Nobody vouches here for bytes that this run has neither written nor looked at.
+Tarball and file list, side by side, then the version, then its statement (with signing on), then the report. All is
+create-only. What is there already is adopted only if it is the same: content after the predicted plain bytes were found
+in it, a version if its identity (commit, selection, tree) is ours; the digests that are then reported are those of the
+stored bytes. Nobody vouches here for bytes that this run has neither written nor looked at.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import io
 import logging
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
@@ -148,25 +149,30 @@ def _pin(version: Version) -> Published:
 
 
 def _store_content(store: Store, offer: Offer, tarball: BinaryIO) -> Content:
+    """Store tarball and file list side by side. Both have come to their end when this returns, or raises."""
+    with ThreadPoolExecutor(1) as beside:
+        listed = beside.submit(_store_files, store, offer)
+        stored = _store_tarball(store, offer, tarball)
+    return replace(offer.version.content, tarball=stored, files=listed.result())
+
+
+def _store_tarball(store: Store, offer: Offer, tarball: BinaryIO) -> TarballPin:
     bundle, content = offer.version.bundle, offer.version.content
+    try:
+        tarball.seek(0)
+        store.create(layout.tarball(bundle, content.tree), tarball)
+    except Exists:
+        return _adopt_tarball(store, bundle, offer.files)
+    return content.tarball
 
-    def store_tarball() -> Content:
-        try:
-            tarball.seek(0)
-            store.create(layout.tarball(bundle, content.tree), tarball)
-        except Exists:
-            return replace(content, tarball=_adopt_tarball(store, bundle, offer.files))
-        return content
 
-    def store_files() -> Content:
-        try:
-            store.create(layout.files(bundle, content.tree), offer.files.stored)
-        except Exists:
-            return replace(content, files=_adopt_files(store, bundle, offer.files))
-        return content
-
-    first, second = published.side_by_side(lambda do: do(), (store_tarball, store_files))
-    return replace(first, files=second.files)
+def _store_files(store: Store, offer: Offer) -> FilesPin:
+    bundle, content = offer.version.bundle, offer.version.content
+    try:
+        store.create(layout.files(bundle, content.tree), offer.files.stored)
+    except Exists:
+        return _adopt_files(store, bundle, offer.files)
+    return content.files
 
 
 def _adopt_tarball(store: Store, bundle: str, files: trust.VerifiedTree) -> TarballPin:

@@ -124,6 +124,7 @@ class Site:
     @cached_property
     def signing(self) -> Signing:
         """How this command signs, and what it demands. Raises `Usage`, `Untrusted` if the keyring cannot be used."""
+        from dagferry_schemas.trust import Policy
         from dagferry_storage.keyring_folder import KeyringFolder
 
         from .signing import UNSIGNED, Signers, Signing
@@ -190,6 +191,8 @@ class Site:
 
         ``adopt_unsigned``: what is live is believed as it is if nobody has signed it.
         """
+        from dagferry_storage.cli_progress import shown
+
         from .channel import Channel
 
         check_name("channel", name)
@@ -203,6 +206,7 @@ class Site:
             dry_run=dry_run,
             signing=replace(self.signing, adopts=adopt_unsigned),
             expires_days=expires_days,
+            shown=shown,
         )
 
 

@@ -50,7 +50,7 @@ def problem_of(path: str) -> str | None:
 def are_common(paths: Collection[str]) -> bool:
     """Whether ``paths`` are a tree of common names, which shows at a glance; if not, `PathCheck` has to look."""
     text = "".join([path + "\n" for path in paths])
-    if not _ALL_PLAIN.fullmatch(text):
+    if text.count("\n") != len(paths) or not _ALL_PLAIN.fullmatch(text):
         return False
     folders = {path.rpartition("/")[0] for path in paths}
     for folder in tuple(folders):

@@ -7,11 +7,12 @@ something else; single figures do not. TMPDIR should name a file system in memor
 the moods of a disk. The repository was packed by ``git gc``, and its index was refreshed, as in a clone that is in use.
 
 Cold, no cache: `--no-cache`. Cold: the cache is empty, and is filled. Warm: nothing changed. One changed: a line was
-added to one file and committed. The target is about what the build itself takes, as the command reports it
+added to one file and committed. The target of that is about what the build itself takes, as the command reports it
 (``seconds``); the starts of Python and of git's first answers, which are the same cold and warm, are in the times of
 whole processes beside it. The peer reads and compresses the same files and names no digest of any of them:
-``git archive | zstd -3``. The bytes of each warm build and of each after a change are compared with those of a build
-without a cache, outside what is timed.
+``git archive | zstd -3``. The target of a cold build is a multiple of it, both as whole processes. The bytes
+of each warm build and of each after a change are compared with those of a build without a cache, outside what is
+timed.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ DAGFERRY: Final = "from dagferry_builder.cli import main; main()"
 FOLDERS: Final = 2169
 TARGET: Final = 0.35
 """Of a cold build: what one with one changed file may take."""
+PEER_TARGET: Final = 1.5
+"""Of the peer: what a cold build may take, both as whole processes."""
 PEER, COLDEST, COLD, CHANGED = "git archive | zstd -3", "cold, no cache", "cold", "one changed"
 OWN: Final = ", the build alone"
 NOUNS: Final = ("customer", "extract", "load", "metric", "order", "owner", "query", "rate", "region", "row", "shop")
@@ -176,9 +179,17 @@ def _print(rounds: list[dict[str, float]]) -> int:
             other += OWN if name.endswith(OWN) else ""
             sys.stdout.write(f"{_ratio(rounds, name, other):8.2f}  {name} / {other}\n")
     sys.stdout.write(f"{_ratio(rounds, CHANGED, PEER):8.2f}  {CHANGED} / {PEER}\n")
+    for name in (COLDEST, COLD):
+        sys.stdout.write(f"{_ratio(rounds, name, PEER):8.2f}  {name} / {PEER}\n")
+    fast = _ratio(rounds, COLDEST, PEER) <= PEER_TARGET
+    sys.stdout.write(f"at most {PEER_TARGET} of {PEER}, a cold build as a whole process: {_said(fast)}\n")
     met = max(_ratio(rounds, CHANGED + OWN, cold + OWN) for cold in (COLDEST, COLD)) <= TARGET
-    sys.stdout.write(f"at most {TARGET} of a cold build, the build alone: {'met' if met else 'missed'}\n")
-    return int(not met)
+    sys.stdout.write(f"at most {TARGET} of a cold build, the build alone: {_said(met)}\n")
+    return int(not (met and fast))
+
+
+def _said(met: bool) -> str:
+    return "met" if met else "missed"
 
 
 def _ratio(rounds: list[dict[str, float]], name: str, other: str) -> float:

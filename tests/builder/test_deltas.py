@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import tempfile
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dagferry_builder import deltas
 from dagferry_builder.channel import Channel
 from dagferry_builder.verify import verify_channel
 from dagferry_schemas import layout, trust
-from dagferry_schemas.errors import Forbidden
+from dagferry_schemas.errors import Corrupt, Forbidden
 from dagferry_schemas.record import way
 from dagferry_schemas.tree_index import TreeIndex
 from dagferry_storage import fetch, published
@@ -21,7 +25,7 @@ from dagferry_storage.local import LocalStore
 from tests.agent.shelf import BUNDLE, TIME, Shelf
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from dagferry_builder.channel import Change
     from dagferry_schemas.record import Live, Record
@@ -237,3 +241,62 @@ def test_nothing_is_left_in_the_folder_for_temporary_files(desk: Desk, tmp_path:
     desk.promote("v1", ONE)
     desk.promote("v2", TWO)
     assert sorted(Path(tempfile.gettempdir()).glob("tmp*")) == before
+
+
+class Streamed(LocalStore):
+    """Notes what is streamed; the first stream ends only after so many have begun."""
+
+    def __init__(self, folder: Path, parties: int) -> None:
+        super().__init__(folder)
+        self.keys: list[str] = []
+        self._barrier = threading.Barrier(parties, timeout=20)
+
+    @contextmanager
+    def stream(self, key: str) -> Iterator[Iterator[bytes]]:
+        self.keys.append(key)
+        self._barrier.wait()
+        with super().stream(key) as chunks:
+            yield chunks
+
+
+def test_both_trees_are_read_side_by_side_and_each_once(desk: Desk) -> None:
+    desk.promote("v1", ONE)
+    store = Streamed(desk.folder, parties=2)
+    record = desk.promote("v2", TWO, store).record
+    assert desk.applied(record, record.deltas[0].from_tree) == TWO
+    assert sorted(store.keys) == sorted(layout.tarball(BUNDLE, tree) for tree in desk.trees)
+
+
+def test_what_was_built_here_is_not_fetched_and_makes_the_same_deltas(desk: Desk) -> None:
+    desk.promote("v1", ONE)
+    record = desk.promote("v2", TWO).record
+    one, two = (desk.trees[tree][0].content for tree in (record.deltas[0].from_tree, record.live.content.tree))
+    before = desk.channel().records()[0]
+    store = Streamed(desk.folder, parties=1)
+    with (desk.folder / layout.tarball(BUNDLE, two.tree)).open("rb") as file:
+        built = deltas.Built(two, fetch.files(desk.store, BUNDLE, two), file)
+        assert deltas.promoted(store, BUNDLE, before, two, built=built) == record.deltas
+    assert store.keys == [layout.tarball(BUNDLE, one.tree)]
+
+
+def test_what_was_built_here_is_verified_as_what_is_fetched(desk: Desk) -> None:
+    desk.promote("v1", ONE)
+    record = desk.promote("v2", TWO).record
+    two, before = record.live.content, desk.channel().records()[0]
+    built = deltas.Built(two, fetch.files(desk.store, BUNDLE, two), io.BytesIO(b"something else"))
+    with pytest.raises(Corrupt):
+        deltas.promoted(desk.store, BUNDLE, before, two, built=built)
+
+
+def test_the_transfer_of_what_is_live_is_shown(desk: Desk) -> None:
+    first = desk.promote("v1", ONE).record.live
+    asked: list[tuple[str, int]] = []
+
+    def shown(store: Store, what: str, size: int) -> Store:
+        asked.append((what, size))
+        return store
+
+    desk.shelf.publish("v2", TWO)
+    channel = Channel(desk.store, BUNDLE, "prod", actor="test", clock=lambda: TIME, shown=shown)
+    assert channel.promote(published.read(desk.store, BUNDLE, "v2"), allow_older=True).record.deltas
+    assert asked == [(f"{BUNDLE} v1", first.content.tarball.size)]

@@ -11,12 +11,13 @@ import zstandard
 
 from dagferry_builder.frames import MAX_FRAME
 from dagferry_builder.git import Repository
+from dagferry_builder.objects import Blobs, Entry
 from dagferry_builder.pack import Packed, pack
 from dagferry_builder.selecting import select
 from dagferry_builder.selection import Selection
 from dagferry_schemas import plaintar
 from dagferry_schemas.compression import plain_chunks
-from dagferry_schemas.errors import Malformed
+from dagferry_schemas.errors import BadData, Conflict, Malformed
 from dagferry_schemas.names import digest_of
 from dagferry_storage import unpack
 
@@ -123,3 +124,33 @@ def test_what_was_packed_can_be_checked_byte_by_byte(clone: Clone) -> None:
     check = trust.TarballCheck(trust.check_tree(made.tree, made.content.tree), made.content.tarball)
     check.update(stored)
     unpack.check(check.finish(), io.BytesIO(stored))
+
+
+ENTRIES = [Entry(f"dag_{n}.py", "100644", f"{n:040}", 4) for n in range(3)]
+ANSWER = b"".join(f"{one.object_id} blob 4\nabc\n\n".encode() for one in ENTRIES)
+
+
+def test_blobs_that_are_read_at_once_are_those_that_are_read_one_by_one() -> None:
+    one_by_one = Blobs(io.BytesIO(ANSWER))
+    assert Blobs(io.BytesIO(ANSWER)).read_whole(ENTRIES) == [b"".join(one_by_one.read(one)) for one in ENTRIES]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "named"),
+    [
+        (ANSWER[:53] + f"{1:040} missing\n".encode() + ANSWER[106:], Malformed, "dag_1.py"),
+        (ANSWER[:53] + ANSWER[106:], Malformed, "dag_1.py"),
+        (ANSWER.replace(b"0002 blob 4", b"0002 tree 4"), Malformed, "dag_2.py"),
+        (ANSWER[:106], Malformed, "dag_2.py"),
+        (ANSWER[:120], Malformed, "dag_2.py"),
+        (ANSWER[:-2], Conflict, "dag_2.py"),
+        (b"", Malformed, "dag_0.py"),
+    ],
+    ids=["missing", "skipped", "no blob", "ended", "ended in a head", "ended in a body", "nothing"],
+)
+def test_what_git_does_not_answer_in_full_is_refused(answer: bytes, error: type[BadData], named: str) -> None:
+    with pytest.raises(error, match=named):
+        Blobs(io.BytesIO(answer)).read_whole(ENTRIES)
+    blobs = Blobs(io.BytesIO(answer))
+    with pytest.raises(error, match=named):
+        [b"".join(blobs.read(one)) for one in ENTRIES]

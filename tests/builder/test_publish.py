@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -109,7 +110,49 @@ def test_content_is_written_before_the_version_and_the_report_last(desk: Desk) -
     with spool:
         publish(store, artifact.offer(NOW), spool)
     name = artifact.version.version
-    assert store.written == ["dags.tar.zst", "files.zst", f"{name}.json", f"{name}.report.json"]
+    assert sorted(store.written[:2]) == ["dags.tar.zst", "files.zst"]
+    assert store.written[2:] == [f"{name}.json", f"{name}.report.json"]
+
+
+class Failing(MeteredStore):
+    """Cannot take objects of one name."""
+
+    def __init__(self, store: LocalStore, name: str) -> None:
+        super().__init__(store)
+        self._name = name
+
+    def create(self, key: str, body: bytes | BinaryIO) -> str:
+        if key.endswith("/" + self._name):
+            raise DeliveryFailed(f"{key}: the store is gone", "try again")
+        return super().create(key, body)
+
+
+@pytest.mark.parametrize(("lost", "kept"), [("dags.tar.zst", "files.zst"), ("files.zst", "dags.tar.zst")])
+def test_no_version_is_written_unless_both_of_its_objects_are(desk: Desk, lost: str, kept: str) -> None:
+    artifact, spool = desk.build()
+    with spool, pytest.raises(DeliveryFailed, match=lost):
+        publish(Failing(desk.store, lost), artifact.offer(NOW), spool)
+    assert [key.rpartition("/")[2] for key in desk.objects()] == [kept]
+    assert desk.publish().created, "and what is there is adopted"
+
+
+class Together(MeteredStore):
+    """Takes tarball and file list only while the other one is on its way."""
+
+    def __init__(self, store: LocalStore) -> None:
+        super().__init__(store)
+        self._both = threading.Barrier(2, timeout=20)
+
+    def create(self, key: str, body: bytes | BinaryIO) -> str:
+        if "/trees/" in key:
+            self._both.wait()
+        return super().create(key, body)
+
+
+def test_tarball_and_file_list_go_up_side_by_side(desk: Desk) -> None:
+    artifact, spool = desk.build()
+    with spool:
+        assert publish(Together(desk.store), artifact.offer(NOW), spool).created
 
 
 def test_the_same_again_writes_nothing(desk: Desk) -> None:

@@ -62,6 +62,7 @@ def test_what_is_no_tree_does_not_look_common() -> None:
         ["a", "A"],
         ["a/b", "A"],
         ["a\n"],
+        ["a/l\nl"],
         ["a/../b"],
         [".a"],
         ["\u00e9"],
