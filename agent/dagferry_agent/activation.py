@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from .live import LiveRelease
+    from .renewing import Renewed
     from .root import Root
     from .settings import Settings
     from .staging import Work
@@ -72,14 +73,17 @@ class Activation:
             files_copied=work.copied,
         )
 
-    def show_again(self) -> int:
-        """Give the DAG files that the last switches changed a new time; how many there were. Raises `MachineFault`."""
+    def show_again(self) -> Renewed | None:
+        """Give the DAG files that the last switches changed a new time; None if nothing is live.
+
+        Raises `MachineFault`.
+        """
         names, self._replaced = self._replaced, []
         live = self._root.live()
         release = self._root.find(live) if live else None
         before = [found for name in names if (found := self._root.find(name)) is not None]
         if release is None:
-            return 0
+            return None
         durability, stamp = self._settings.durability, self.stamp(self.state())
         return show_again(self._root, release, before, stamp=stamp, durability=durability)
 

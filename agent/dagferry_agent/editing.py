@@ -18,7 +18,7 @@ from dagferry_storage import disk
 from . import room
 from .lists import Change, edited
 from .releases import Mark
-from .staging import FEW, Work, flush, fresh_mtime, seal, stamp_folder
+from .staging import Work, flush, flushing_for, fresh_mtime, seal, stamp_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,9 +71,7 @@ def edit(root: Root, spare: Spare, plan: Plan, *, stamp: int, durability: Durabi
     with disk.doing(f"editing {spare.folder}"):
         _require_room(root, spare, plan)
         folders = _folders(spare.folder, plan)
-        flushing = durability
-        if durability == "auto":
-            flushing = "fsync" if len(plan.contents) + len(folders) <= FEW else "syncfs"
+        flushing = flushing_for(durability, len(plan.contents) + len(folders))
         marks = _write(spare, plan, stamp, sync=flushing == "fsync")
         for folder in folders:
             stamp_folder(folder, stamp, sync=flushing == "fsync")

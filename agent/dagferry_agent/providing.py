@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dagferry_storage.store import Store
 
     from .releases import Edited
+    from .renewing import Renewed
     from .root import Root
     from .settings import Settings
     from .state import Served
@@ -86,7 +87,7 @@ class Provider:
             if spare is None:
                 return None
             stored = [(entry, fetch.delta(meter, self._settings.bundle, entry)) for entry in entries]
-            self._edited, work = edit(self._root, spare, plan(spare, stored), stamp=stamp, durability=durability)
+            release, work = edit(self._root, spare, plan(spare, stored), stamp=stamp, durability=durability)
         except MachineFault:  # what was not written or flushed here is no reason to write more
             self.forget()
             raise
@@ -94,6 +95,7 @@ class Provider:
             log.warning("no delta is used, the whole tarball serves: %s", error.message)
             return None
         self.forget()
+        self._edited = release
         return work
 
     def prepare_next(self, live: str, seconds: float, stamp: Callable[[], int]) -> bool:
@@ -118,10 +120,9 @@ class Provider:
         """The copy of the live release, perhaps one that was begun just now; None if there can be none."""
         if self._spare is not None and self._spare.release.folder.name == live:
             return self._spare
-        self.forget()
         edited = self._edited
+        self.forget()
         release = edited if edited is not None and edited.folder.name == live else self._root.find(live)
-        self._edited = None
         if release is None or not release.is_marked:
             self._impossible = live
             return None
@@ -134,9 +135,22 @@ class Provider:
         self._edited = edited if release is edited else None
         return self._spare
 
+    def follow(self, renewed: Renewed) -> None:
+        """Files of the live release were replaced by others with the same bytes: the prepared copy takes them over."""
+        spare = self._spare
+        if spare is not None and spare.is_ready:
+            try:
+                spare.follow(renewed)
+            except DagferryError as error:
+                log.info("the next release is prepared anew: %s", error.message)
+            else:
+                self._edited = None
+                return
+        self.forget()
+
     def forget(self, seconds: float = math.inf) -> None:
         """Throw away what was prepared, as far as there is time: files of the live release are going to change."""
-        spare, self._spare, self._impossible = self._spare, None, None
+        spare, self._spare, self._impossible, self._edited = self._spare, None, None, None
         if spare is not None:
             spare.drop(seconds)
 
@@ -155,7 +169,6 @@ class Provider:
     def mend(self, meter: MeteredStore, content: Content, stamp: int) -> Work:
         """Verify the live release, and put back what is not as it must be. Raises as `provide`."""
         self.forget()
-        self._edited = None
         folder = self._root.releases / short_tree(content.tree)
         if not folder.is_dir():  # somebody removed it: the link leads nowhere
             return self._fetch(meter, content, None, stamp)

@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dagferry_schemas import compression
 from dagferry_storage import disk
 
 from .releases import Known, Mark, Marks
-from .staging import flush, flushing_of, fresh_mtime, seal, stamp_folder
+from .staging import flush, flushing_for, flushing_of, fresh_mtime, seal, stamp_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from dagferry_schemas.tree import TreeFile
@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 
 DAG_FILES: Final = (".py", ".zip")
 """How the names of files end that Airflow looks into for DAGs."""
+
+
+class Renewed(NamedTuple):
+    """The files of a release that have a new time, with their marks, and the marks of all of it as they are stored."""
+
+    files: Mapping[str, Mark]
+    marks: bytes
 
 
 def renew(root: Root, release: Release, live: Release | None, *, stamp: int, durability: Durability) -> int:
@@ -67,25 +74,33 @@ def renew(root: Root, release: Release, live: Release | None, *, stamp: int, dur
     return fresh
 
 
-def show_again(root: Root, live: Release, before: Sequence[Release], *, stamp: int, durability: Durability) -> int:
+def show_again(root: Root, live: Release, before: Sequence[Release], *, stamp: int, durability: Durability) -> Renewed:
     """Give the DAG files of the live release that differ from one of ``before`` the present as mtime once more.
 
-    How many there were. A file that is not as it was left stays so. Raises `MachineFault`.
+    A file that is not as it was left stays so. Raises `MachineFault`.
     """
-    marks, fresh = Marks(), 0
+    marks, fresh = Marks(), {}
     others = [Known(one) for one in before]
     with disk.doing(f"renewing {live.folder}"):
+        changed = {file.path for file in live.tree.files if file.path.endswith(DAG_FILES) and _differs(file, others)}
+        flushing = flushing_for(durability, len(changed))
         for file, own in live.files():
-            known = [other.at(file.path)[0] for other in others]
-            if file.path.endswith(DAG_FILES) and any(one != file for one in known) and own is not None:
+            if own is not None and file.path in changed:
                 path, mtime = live.folder / file.path, fresh_mtime(stamp * 1_000_000, own)
-                own = _renewed(path, root, file, own, mtime, sync=durability != "none")
-                fresh += 1
+                fresh[file.path] = own = _renewed(path, root, file, own, mtime, sync=flushing == "fsync")
             if own is not None:
                 marks.add(own)
+        stored = marks.finish()
+        if flushing == "syncfs":
+            flush(live.folder)
         if live.is_marked and fresh:
-            root.lists.write_marks(live.tree, marks.finish(), durable=durability != "none")
-    return fresh
+            root.lists.write_marks(live.tree, stored, durable=durability != "none")
+    return Renewed(fresh, stored)
+
+
+def _differs(file: TreeFile, others: Sequence[Known]) -> bool:
+    found = [other.at(file.path)[0] for other in others]  # each is asked for every path, in the list's order
+    return any(one != file for one in found)
 
 
 def _renewed(path: Path, root: Root, file: TreeFile, own: Mark, mtime: int, *, sync: bool) -> Mark:

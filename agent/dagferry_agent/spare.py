@@ -24,13 +24,14 @@ from dagferry_storage import disk
 
 from .releases import Edited, Mark, Marks, Release
 from .root import PREPARED, erasing
-from .staging import flush
+from .staging import flush, stamp_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from .edit_watch import EditWatch
+    from .renewing import Renewed
     from .root import Root
 
 AT_ONCE: Final = 16
@@ -88,6 +89,28 @@ class Spare:
         """Whether the live release cannot be copied: a file of it was edited, or cannot be linked to."""
         return self._is_impossible
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is whole."""
+        return self._index is not None
+
+    def follow(self, renewed: Renewed) -> None:
+        """Link to files that were put in the place of others in the live release, with the same bytes.
+
+        It has to be ready. A rename is no edit of a file for the watch. Raises `Unfit`, `MachineFault`: drop it.
+        """
+        assert self._index is not None
+        with disk.doing(f"preparing the release after {self.release.folder}"):
+            with _opened(self.release.folder) as source, _opened(self.folder) as target:
+                for path, mark in renewed.files.items():
+                    file = self._index.find(path)
+                    os.unlink(path, dir_fd=target)
+                    if file is None or not _link(path, file.size, mark, source, target):
+                        raise Unfit(f"{self.release.folder / path} was edited, or cannot be linked to")
+            for folder in {(self.folder / path).parent for path in renewed.files}:
+                stamp_folder(folder, self._stamp, sync=self._durable)
+        self.release = Release(self.release.folder, self.release.tree, renewed.marks)
+
     def take(self) -> TreeIndex:
         """The index of the copy, which is whole from now on, and flushed. Raises `Unfit`, `MachineFault`."""
         with disk.doing(f"preparing the release after {self.release.folder}"):
@@ -121,13 +144,10 @@ class Spare:
         """Make it: True after each small step."""
         known = self.release.index if isinstance(self.release, Edited) else None
         builder, listed = None if known else IndexBuilder(), compression.Compressor()
-        try:
-            source = os.open(self.release.folder, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:  # somebody removed it
+        if not self.release.folder.is_dir():  # somebody removed it
             self._is_impossible = True
             return
-        target = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
+        with _opened(self.release.folder) as source, _opened(self.folder) as target:
             self._enter("", target)
             parent = ""
             for number, (file, mark) in enumerate(self.release.files()):
@@ -147,9 +167,6 @@ class Spare:
             index = builder.finish() if builder is not None else known
             assert index is not None
             yield from self._stamp_folders(index, target)
-        finally:
-            os.close(source)
-            os.close(target)
         self.release = Release(self.release.folder, index.tree(), self._marks.finish())
         if not self._settled:
             marks = self.release.marks or b""
@@ -200,6 +217,16 @@ class Spare:
         if self._at_once or (self._watch is not None and self._watch.is_quiet()):
             return True
         return all(mark == _mark_of(self.folder / file.path, file.size) for file, mark in self.release.files())
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """Its descriptor."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _link(path: str, size: int, mark: Mark, source: int, target: int) -> bool:

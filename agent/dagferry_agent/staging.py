@@ -227,6 +227,13 @@ def marks_of(release: Release) -> bytes:
     return marks.finish()
 
 
+def flushing_for(durability: Durability, count: int) -> Durability:
+    """What ``auto`` comes to where so many files and folders are written."""
+    if durability != "auto":
+        return durability
+    return "fsync" if count <= FEW else "syncfs"
+
+
 def flushing_of(durability: Durability, tree: Tree, before: Release | None) -> Durability:
     """What ``auto`` comes to: fsync is kinder to the node for a few files, syncfs is much faster for many."""
     if durability != "auto":

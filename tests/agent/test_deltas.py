@@ -211,6 +211,99 @@ def prepared(pod: Pod) -> list[Path]:
     return [path for path in (pod.root / "staging").iterdir() if path.name.startswith(PREPARED)]
 
 
+# Shown to Airflow once more
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Pod:
+    """An agent that has taken `TWO` over by a delta, and has prepared nothing yet."""
+    made = Pod(tmp_path, deltas="linked")
+    for version, files in (("v1", ONE), ("v2", TWO)):
+        made.shelf.ship(version, files, EXECUTABLE)
+        made.delivery.pull()
+        made.clock.now += 10
+    return made
+
+
+def take_next(pod: Pod, files: Mapping[str, bytes]) -> None:
+    """The next change comes by a delta all the same."""
+    pod.shelf.ship("v3", files, EXECUTABLE)
+    assert pod.delivery.pull().requests == 2, "head and delta"
+    assert pod.live() == files
+    check_sound(pod)
+
+
+def test_what_was_shown_again_before_the_next_release_was_prepared_is_no_edit(changed: Pod) -> None:
+    assert changed.delivery.show_again() == 1
+    while changed.delivery.prepare_next(60.0):
+        pass
+    assert prepared(changed)
+    take_next(changed, THREE)
+
+
+def test_what_was_shown_again_while_the_next_release_was_prepared_is_no_edit(changed: Pod) -> None:
+    assert changed.delivery.prepare_next(0.0)
+    assert changed.delivery.show_again() == 1
+    assert prepared(changed) == []
+    take_next(changed, THREE)
+
+
+def test_a_prepared_release_stays_and_has_what_was_shown_again(changed: Pod) -> None:
+    while changed.delivery.prepare_next(60.0):
+        pass
+    (copy,) = prepared(changed)
+    folders = {copy.stat().st_mtime_ns, (copy / "team").stat().st_mtime_ns}
+    before = (copy / "dag_a.py").stat()
+    assert changed.delivery.show_again() == 1
+    (same,) = prepared(changed)
+    after = (copy / "dag_a.py").stat()
+    assert same == copy
+    assert after.st_ino == changed.inode("dag_a.py") != before.st_ino
+    assert after.st_mtime_ns == changed.mtime("dag_a.py") > before.st_mtime_ns
+    assert {copy.stat().st_mtime_ns, (copy / "team").stat().st_mtime_ns} == folders
+    take_next(changed, {**TWO, "dag_b.py": b"b = 2\n"})
+    assert changed.inode("dag_a.py") == after.st_ino
+
+
+def test_a_prepared_release_has_what_was_shown_again_where_the_kernel_does_not_tell(
+    changed: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagferry_agent.providing.open_watch", lambda: None)  # as without an instance of it left
+    while changed.delivery.prepare_next(60.0):
+        pass
+    assert changed.delivery.show_again() == 1
+    take_next(changed, THREE)
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+def test_an_edit_beside_what_was_shown_again_does_not_spread(changed: Pod, how: str) -> None:
+    while changed.delivery.prepare_next(60.0):
+        pass
+    path = changed.root / "current" / "dag_a.py"
+    if how == "after":
+        changed.delivery.show_again()
+    path.chmod(0o644)
+    path.write_bytes(b"a = 9\n")
+    if how == "before":
+        changed.delivery.show_again()
+    changed.shelf.ship("v3", {**TWO, "dag_b.py": b"b = 2\n"}, EXECUTABLE)
+    changed.delivery.pull()
+    assert changed.live() == {**TWO, "dag_b.py": b"b = 2\n"}
+    check_sound(changed)
+
+
+def test_many_files_that_are_shown_again_are_flushed_at_once(changed: Pod) -> None:
+    many = {f"team/dag_{number}.py": b"x = 1\n" for number in range(100)}
+    changed.shelf.ship("v3", many)
+    changed.delivery.pull()
+    changed.clock.now += 10
+    while changed.delivery.prepare_next(60.0):
+        pass
+    assert changed.delivery.show_again() == len(many)
+    assert len(prepared(changed)) == 1
+    check_sound(changed)
+
+
 # What goes wrong
 
 

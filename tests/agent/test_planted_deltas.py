@@ -68,6 +68,18 @@ BUGS: Final = {
     "what was remembered once is remembered": Bug(
         "activation", "or self._kept[0] != seen:", "or False:", "another_agent_remembers"
     ),
+    "what was prepared has the marks of before": Bug(
+        "spare",
+        "        self.release = Release(self.release.folder, self.release.tree, renewed.marks)\n",
+        "",
+        "kernel_does_not_tell",
+    ),
+    "what is known of the live release outlives its files": Bug(
+        "providing",
+        "self._edited = self._spare, None, None, None",
+        "self._edited = self._spare, None, None, self._edited",
+        "was_shown_again",
+    ),
     "who stands by prepares": Bug("delivery", "if not self._leads or live is None", "if live is None", "standby"),
     "without a delta there is no release": Bug(
         "providing",
