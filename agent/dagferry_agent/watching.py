@@ -32,6 +32,9 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
+from dagferry_schemas.commandline import plain
+from dagferry_schemas.errors import DagferryError
+
 from .drift import CACHE
 
 if TYPE_CHECKING:
@@ -135,6 +138,8 @@ class Watch:
                 self._change_over()
                 if written:
                     self._changed(written)
+            except DagferryError as error:
+                log.warning("the live release was not looked at, it is watched on: %s", plain(error.message))
             except Exception:
                 log.exception("watching the live release: a bug in dagferry, please report it; it is watched on")
         self._release()

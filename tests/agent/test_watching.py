@@ -14,6 +14,7 @@ from watchdog import events
 
 from dagferry_agent import watching
 from dagferry_agent.watching import Watch
+from dagferry_schemas.errors import MachineFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -199,6 +200,23 @@ def test_who_fails_when_told_is_told_again(release: Path, caplog: pytest.LogCapt
         (release / "team/b.py").write_text("x")
         told.wait_for("team/b.py")
         assert "report it" in caplog.text
+
+
+def test_who_cannot_look_when_told_is_no_bug(release: Path, caplog: pytest.LogCaptureFixture) -> None:
+    told = Told()
+
+    def gone(_paths: frozenset[str]) -> None:
+        told(frozenset({"told"}))
+        raise MachineFault("verifying a release: No such file or directory", "look at the disk")
+
+    with watched(release, gone):
+        (release / "a.py").write_text("1")
+        told.wait_for("told")
+        (release / "a.py").write_text("2")
+        told.wait_for("told")
+    (record, *_) = [one for one in caplog.records if one.name == "dagferry_agent.watching"]
+    assert (record.levelno, record.exc_info) == (logging.WARNING, None)
+    assert "No such file or directory" in record.getMessage()
 
 
 def test_a_hundred_changes_leave_nothing_behind(release: Path) -> None:

@@ -2,8 +2,8 @@
 
 Ours is a running agent on an S3 server (moto), asked to pull: the time is that of its request, until the release is
 live and flushed (``--durability auto``). Before it, the agent has settled; after it, what it does in idle time is
-counted up to where it has settled again. That includes that Airflow is shown once more what changed (after a second
-here, and not after 31), and the copy that is prepared after that. The fresh process is ``dagferry-agent pull
+counted up to where it has settled again. That includes the copy that is prepared for the next change, and that Airflow
+is shown once more what changed (after three seconds here, and not after 31). The fresh process is ``dagferry-agent pull
 --durability none`` with a disk of its own. At once: as the agent does it where nothing is prepared.
 """
 

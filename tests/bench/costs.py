@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LAUNCHER: Final = Path(__file__).with_name("launcher.py")
 QUIET_SECONDS: Final = 0.4
-LATER_SECONDS: Final = 1.0
+LATER_SECONDS: Final = 3.0
 """When the agents of the bench show Airflow once more what changed; 31 by default."""
 Figures = dict[str, float]
 
