@@ -29,6 +29,7 @@ from . import state as memory
 from .activation import Activation
 from .by_hand import ByHand
 from .head import ChannelHead
+from .idle import IdleWork
 from .live import LiveRelease
 from .providing import Provider
 from .root import Root
@@ -37,7 +38,7 @@ from .staging import Work
 from .vouching import vouched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from dagferry_schemas.endpoint import AgentStatus, PullReply
     from dagferry_schemas.pins import Content
@@ -78,11 +79,11 @@ class Delivery:
         self._provider = Provider(settings, root, shown)
         self._activation = Activation(settings, root, self._live, clock)
         self._hand = ByHand(root, self._provider, self._activation)
+        self._idle = IdleWork(self._provider, self._activation)
         self._pulling = threading.Lock()
         self._leads = True
         self._tidies_later = False
         """Whether somebody calls `prepare_next` when there is time."""
-        self._tidying: Generator[None] | None = None
         self._turn: int | None = None
         """The lock of the active agent, held as long as the process lives."""
         self._last_check: str | None = None
@@ -204,20 +205,7 @@ class Delivery:
             live = self.root.live()
             if not self._leads or live is None or not self._live.is_verified():
                 return False
-            return self._provider.prepare_next(live, seconds, self._next_stamp) or self._tidy(seconds)
-
-    def _next_stamp(self) -> int:
-        return self._activation.stamp(self._activation.state())
-
-    def _tidy(self, seconds: float) -> bool:
-        """Remove for so long what nobody needs any more; whether there is more to do."""
-        until = time.monotonic() + seconds
-        self._tidying = self._tidying or self._activation.tidying()
-        for _ in self._tidying:
-            if time.monotonic() >= until:
-                return True
-        self._tidying = None
-        return False
+            return self._idle.work(live, seconds)
 
     def _by_hand(self, work: Callable[[], PullReply]) -> PullReply:
         began = time.monotonic()
@@ -228,7 +216,7 @@ class Delivery:
 
     def _tidy_now(self) -> None:
         if not self._tidies_later:
-            self._tidy(math.inf)
+            self._idle.tidy(math.inf)
 
     def _recorded(self, work: Callable[[MeteredStore], PullReply]) -> PullReply:
         """Do one pull at a time, and remember how it went."""
