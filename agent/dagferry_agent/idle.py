@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import time
 from typing import TYPE_CHECKING
+
+from . import heap
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from .activation import Activation
     from .providing import Provider
-
-_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-"""Where the C library is glibc, which otherwise keeps what a pull needed for a moment."""
 
 
 class IdleWork:
@@ -31,8 +29,8 @@ class IdleWork:
         Raises `BadData`, `MachineFault`.
         """
         more = self._provider.prepare_next(live, seconds, self._next_stamp) or self.tidy(seconds)
-        if self._worked and not more and _trim is not None:
-            _trim(0)
+        if self._worked and not more:
+            heap.give_back()
         self._worked = more
         return more
 

@@ -36,7 +36,7 @@ from dagferry_schemas.commandline import Terminated
 from dagferry_schemas.endpoint import MAX_WAIT
 from dagferry_schemas.errors import EXIT_DONE, EXIT_INTERRUPTED
 
-from . import control
+from . import control, heap
 from .app import create_app
 from .clock import utc_now
 from .door import AT_ONCE, Door, listen
@@ -108,6 +108,7 @@ class _Serving:
 
     async def run(self) -> int:
         """Serve until a signal comes, then end in time (rule 5)."""
+        heap.keep_little()
         loop = asyncio.get_running_loop()
         for number, code in ((signal.SIGTERM, EXIT_DONE), (signal.SIGINT, EXIT_INTERRUPTED)):
             loop.add_signal_handler(number, self._end, number, code)
