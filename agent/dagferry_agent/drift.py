@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CACHE: Final = "__pycache__"
 """Folders of this name are Python's: what is in them is no part of a release, unless it was delivered."""
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def find_drift(release: Release) -> tuple[str, ...]:
@@ -33,8 +34,9 @@ def find_drift(release: Release) -> tuple[str, ...]:
         there = _walk(release.folder)
         found = next(there, None)
         for file in release.tree.files:
-            if CACHE in file.path.split("/")[:-1]:  # delivered, and not among what was found there
-                wrong += [] if _is(release.folder / file.path, file) else [file.path]
+            if CACHE in file.path and CACHE in file.path.split("/")[:-1]:
+                # It was delivered, and is not among what was found there.
+                wrong += [] if _is(release.folder, file) else [file.path]
                 continue
             while found is not None and found < file.path:
                 wrong.append(found)
@@ -43,7 +45,7 @@ def find_drift(release: Release) -> tuple[str, ...]:
                 wrong.append(file.path)
                 continue
             found = next(there, None)
-            if not _is(release.folder / file.path, file):
+            if not _is(release.folder, file):
                 wrong.append(file.path)
         if found is not None:
             wrong += [found, *there]
@@ -52,7 +54,7 @@ def find_drift(release: Release) -> tuple[str, ...]:
 
 def _walk(folder: Path, below: str = "") -> Iterator[str]:
     """The paths of all files and links below ``folder`` in the order of a tree, without Python's caches."""
-    with os.scandir(folder / below) as entries:
+    with os.scandir(f"{folder}/{below}") as entries:
         found = [entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "") for entry in entries]
     for name in sorted(found):
         if not name.endswith("/"):
@@ -61,25 +63,33 @@ def _walk(folder: Path, below: str = "") -> Iterator[str]:
             yield from _walk(folder, below + name)
 
 
-def _is(path: Path, file: TreeFile) -> bool:
-    """Whether ``path`` is a regular file with the bytes and the x bit of ``file``."""
+def _is(folder: Path, file: TreeFile) -> bool:
+    """Whether there is a regular file in ``folder`` with the bytes and the x bit of ``file``."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(f"{folder}/{file.path}", _READ)
     except OSError:
         return False
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(descriptor)
-        return False
-    with os.fdopen(descriptor, "rb") as opened:
-        if found.st_size != file.size:
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size != file.size:
             return False
         if bool(found.st_mode & 0o100) != file.executable:
             return False
-        hashed = hashlib.sha256()
-        for chunk in iter(lambda: opened.read(compression.CHUNK), b""):
-            hashed.update(chunk)
-        return hashed.hexdigest() == file.sha256
+        return _digest(descriptor, file.size) == file.sha256
+    finally:
+        os.close(descriptor)
+
+
+def _digest(descriptor: int, size: int) -> str:
+    """That of all the bytes, which should be ``size``: a small file is read at once."""
+    hashed = hashlib.sha256()
+    most, left = min(size + 1, compression.CHUNK), size
+    while chunk := os.read(descriptor, most):
+        hashed.update(chunk)
+        left -= len(chunk)
+        if left == 0 and len(chunk) < most:  # asked for more, and there is no more
+            break
+    return hashed.hexdigest()
 
 
 def find_drift_at(release: Release, paths: Collection[str]) -> tuple[str, ...]:
@@ -91,7 +101,7 @@ def find_drift_at(release: Release, paths: Collection[str]) -> tuple[str, ...]:
         for file in release.tree.files:
             if _is_asked(file.path, asked):
                 listed.add(file.path)
-                if not _is(release.folder / file.path, file):
+                if not _is(release.folder, file):
                     wrong.append(file.path)
         for path in asked:
             wrong += [one for one in _there(release.folder, path) if one not in listed]

@@ -19,7 +19,7 @@ from dagferry_agent.retention import expired
 from dagferry_agent.root import PREPARED, Root
 from dagferry_agent.settings import Settings
 from dagferry_agent.state import Served, State
-from dagferry_schemas import layout
+from dagferry_schemas import compression, layout
 from dagferry_schemas.dsse import nobody
 from dagferry_schemas.errors import Corrupt, DagferryError, DeliveryFailed, MachineFault, Malformed, Unknown, Untrusted
 from dagferry_schemas.names import short_tree
@@ -464,6 +464,18 @@ def test_python_caches_are_no_drift_and_are_not_carried_over(pod: Pod) -> None:
     pod.shelf.ship("v2", TWO)
     pod.delivery.pull()
     assert not (pod.root / "current" / "__pycache__").exists()
+
+
+@pytest.mark.parametrize("size", [1, compression.CHUNK - 1, compression.CHUNK, compression.CHUNK + 1, 600_000])
+def test_every_byte_of_a_file_is_looked_at(pod: Pod, size: int) -> None:
+    content = bytes(number * number % 251 for number in range(size))
+    pod.shelf.ship("v2", {"big.py": content, "empty.py": b""})
+    pod.delivery.pull()
+    assert pod.delivery.verify() == ()
+    path = pod.root / "current" / "big.py"
+    path.chmod(0o644)
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert pod.delivery.verify() == ("big.py",)
 
 
 def test_drift_is_found_at_start(pod: Pod) -> None:

@@ -1,7 +1,8 @@
 """Repositories of DAG files, made the same way each time, and a real one: Airflow's own wheel, unpacked.
 
-A generated repository has files of five kilobytes or so, five to a folder. What a release changes in a file depends on
-the file as it was at first and on the number of the release, and on nothing in between.
+A generated repository has files of five kilobytes or so; in S each is alone in its folder, in L there are five in one.
+What a release changes in a file depends on the file as it was at first and on the number of the release, and on nothing
+in between.
 """
 
 from __future__ import annotations
