@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.bench.rows import Rows
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 400, 70, 150, 40, 50
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 730, 400, 80, 150, 40, 50
 COLOURS: Final = {OURS: "#2f81f7", PULL: "#d1732a", SYNC: "#8957e5", OSTREE: "#2da44e"}
 STYLE: Final = (
     "text{font:13px sans-serif;fill:#1f2328}.axis{stroke:#1f2328;fill:none}.grid{stroke:#888;stroke-opacity:.25}"
