@@ -18,13 +18,12 @@ from dagferry_storage import disk
 from . import retention
 from . import state as memory
 from .clock import utc
-from .renewing import show_again
+from .renewing import Renewed, show_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from .live import LiveRelease
-    from .renewing import Renewed
     from .root import Root
     from .settings import Settings
     from .staging import Work
@@ -73,17 +72,14 @@ class Activation:
             files_copied=work.copied,
         )
 
-    def show_again(self) -> Renewed | None:
-        """Give the DAG files that the last switches changed a new time; None if nothing is live.
-
-        Raises `MachineFault`.
-        """
+    def show_again(self) -> Renewed:
+        """Give the DAG files that the last switches changed a new time. Raises `MachineFault`."""
         names, self._replaced = self._replaced, []
         live = self._root.live()
         release = self._root.find(live) if live else None
         before = [found for name in names if (found := self._root.find(name)) is not None]
         if release is None:
-            return None
+            return Renewed({}, b"")
         durability, stamp = self._settings.durability, self.stamp(self.state())
         return show_again(self._root, release, before, stamp=stamp, durability=durability)
 

@@ -191,10 +191,14 @@ class Delivery:
     def show_again(self) -> int:
         """Give the DAG files that the last switches changed a new time; how many there were. Raises `MachineFault`."""
         with self._pulling, self.root.lock():
-            renewed = self._activation.show_again()
-            if renewed is not None and renewed.files:
+            try:
+                renewed = self._activation.show_again()
+            except DagferryError:
+                self._provider.forget()  # some files of the live release are others now, and nobody says which
+                raise
+            if renewed.files:
                 self._provider.follow(renewed)
-            return len(renewed.files) if renewed is not None else 0
+            return len(renewed.files)
 
     def prepare_next(self, seconds: float) -> bool:
         """Work for about so long on what makes the next pull quick; whether there is more to do.
