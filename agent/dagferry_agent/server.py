@@ -76,6 +76,7 @@ def serve(delivery: Delivery) -> int:
     """Serve until a signal ends it, and return the exit code. Raises `MachineFault` (port in use, root unusable),
     `Usage` if the files of TLS cannot be used.
     """
+    heap.keep_little()
     settings = delivery.settings
     certificate = None
     if settings.tls_cert is not None and settings.tls_key is not None:
@@ -108,7 +109,6 @@ class _Serving:
 
     async def run(self) -> int:
         """Serve until a signal comes, then end in time (rule 5)."""
-        heap.keep_little()
         loop = asyncio.get_running_loop()
         for number, code in ((signal.SIGTERM, EXIT_DONE), (signal.SIGINT, EXIT_INTERRUPTED)):
             loop.add_signal_handler(number, self._end, number, code)
