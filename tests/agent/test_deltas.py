@@ -17,6 +17,7 @@ from dagferry_agent.drift import find_drift
 from dagferry_agent.edit_watch import EditWatch
 from dagferry_agent.lists import Lists, collected
 from dagferry_agent.releases import Mark
+from dagferry_agent.renewing import show_again
 from dagferry_agent.root import PREPARED, Root
 from dagferry_agent.spare import Spare, Unfit
 from dagferry_schemas import compression, layout
@@ -265,14 +266,20 @@ def test_a_prepared_release_stays_and_has_what_was_shown_again(changed: Pod) -> 
     assert changed.inode("dag_a.py") == after.st_ino
 
 
-def test_a_prepared_release_has_what_was_shown_again_where_the_kernel_does_not_tell(
-    changed: Pod, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dagferry_agent.providing.open_watch", lambda: None)  # as without an instance of it left
-    while changed.delivery.prepare_next(60.0):
+def test_a_prepared_release_has_what_was_shown_again_where_the_kernel_does_not_tell(changed: Pod) -> None:
+    root = changed.delivery.root
+    live = check_live(root)
+    (other,) = set(root.names()) - {live.folder.name}
+    spare = Spare(root, live, 1, durable=False)  # without a watch: every file is looked at again
+    while spare.advance(60.0):
         pass
-    assert changed.delivery.show_again() == 1
-    take_next(changed, THREE)
+    before = root.find(other)
+    assert before is not None
+    renewed = show_again(root, live, [before], stamp=int(changed.clock.now * 1000), durability="none")
+    assert set(renewed.files) == {"dag_a.py"}
+    spare.follow(renewed)
+    assert len(spare.take()) == len(TWO)
+    spare.drop()
 
 
 @pytest.mark.parametrize("how", ["before", "after"])
@@ -292,7 +299,7 @@ def test_an_edit_beside_what_was_shown_again_does_not_spread(changed: Pod, how: 
     check_sound(changed)
 
 
-def test_many_files_that_are_shown_again_are_flushed_at_once(changed: Pod) -> None:
+def test_a_prepared_release_stays_where_many_files_are_shown_again(changed: Pod) -> None:
     many = {f"team/dag_{number}.py": b"x = 1\n" for number in range(100)}
     changed.shelf.ship("v3", many)
     changed.delivery.pull()
