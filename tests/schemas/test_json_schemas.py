@@ -76,7 +76,11 @@ STATUS = endpoint.AgentStatus(
         "told": "2026-11-20T10:16:00Z",
         "parsed": True,
         "import_errors": {"before": 0, "after": 1, "new": [{"file": "dags/etl.py", "reason": "KeyError: 'x'"}]},
+        "dags": {"before": 12, "after": None},
     },
+    tells_airflow=True,
+    labels=("zone=a",),
+    candidate={"version": "v1.5.0", "tree": DIGEST, "state": "failed", "error": "the disk is full"},
 )
 STORE = {
     "format": 1,
