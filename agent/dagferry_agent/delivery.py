@@ -249,7 +249,7 @@ class Delivery:
             state = self._activation.state()
             trusted = self._head.read(meter, self._policy(), state.floor, keeps=self.root.live() is not None)
             record, settings = trusted.record, self.settings
-            chosen = release_for(record, settings.agent_id, settings.labels, self._activation.now())
+            chosen = release_for(record, settings.agent_id, settings.targets, self._activation.now())
             heard = state.heard(chosen.content.tree, trusted.floor)
             if heard.pin is not None:
                 return self._hand.keep(state, heard)

@@ -55,7 +55,7 @@ class Portrait:
         return replace(
             vouched(status, self._keyring, record, self._now()),
             disk=budget.to_dict() if budget else None,
-            labels=tuple(f"{key}={value}" for key, value in sorted(settings.labels.items())),
+            labels=settings.targets,
         )
 
     def _measured(self, names: list[str]) -> room.Budget:

@@ -39,3 +39,8 @@ class Settings:
     airflow_credentials_file: Path | None = None
     airflow_bundle: str = "dags-folder"
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The labels as a candidate's targets name them: ``KEY=VALUE``."""
+        return tuple(f"{key}={value}" for key, value in sorted(self.labels.items()))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from .names import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from .record import Candidate, Live, Record
 
@@ -32,13 +32,13 @@ def candidate_of(record: Record, now: str) -> Candidate | None:
     return found if found.until is None or moment(now) < moment(found.until) else None
 
 
-def is_target(targets: Collection[str], agent_id: str, labels: Mapping[str, str]) -> bool:
-    """Whether ``targets`` name the agent of that id and those labels."""
-    return agent_id in targets or any(f"{key}={value}" in targets for key, value in labels.items())
+def is_target(targets: Collection[str], agent_id: str, labels: Collection[str]) -> bool:
+    """Whether ``targets`` name the agent of that id and those labels (``KEY=VALUE``)."""
+    return agent_id in targets or any(label in targets for label in labels)
 
 
-def release_for(record: Record, agent_id: str, labels: Mapping[str, str], now: str) -> Live:
-    """What ``record`` has the agent of that id and those labels serve at ``now``."""
+def release_for(record: Record, agent_id: str, labels: Collection[str], now: str) -> Live:
+    """What ``record`` has the agent of that id and those labels (``KEY=VALUE``) serve at ``now``."""
     candidate = candidate_of(record, now)
     if candidate is not None and is_target(candidate.targets, agent_id, labels):
         return candidate.live
