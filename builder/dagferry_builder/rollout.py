@@ -1,6 +1,7 @@
 """A release that goes live in steps: a canary, batches, everybody; and back by itself when a step's gate does not hold.
 
-1. Nothing is changed before the agents were asked what they serve. Those that do not answer are no targets.
+1. Nothing is changed before the agents were asked what they serve. Those that do not answer are no targets, nor are
+   those that somebody pinned.
 2. A step is over when its gate holds (`wave_gate`) and still does after the pause, and when the user's command agrees.
    The last step makes the release live on the channel: all agents have it ready by then.
 3. When a gate does not hold, the candidate is withdrawn, called bad, and the channel held, with the reason in the
@@ -143,6 +144,7 @@ class Rollout:
                 if number > 1:
                     change = self._channel.widen(version, wave, until=self._until(len(waves) - number))
                 self._step(change, number, wave, story)
+            self._await_the_others(story)
             change = self._channel.finish(version, reason=reason)
         except GateFailed:
             raise
@@ -162,7 +164,7 @@ class Rollout:
         found: dict[str, Sequence[str]] = {
             status.agent_id: status.labels
             for _, status in seen
-            if status is not None and (status.bundle, status.channel) == followed and status.role != "standby"
+            if status is not None and (status.bundle, status.channel) == followed and _can_be_a_target(status)
         }
         if not found:
             said = "; ".join(f"{answer.url}: {answer.error or 'it follows another channel'}" for answer, _ in seen)
@@ -199,6 +201,19 @@ class Rollout:
         if judged.findings:
             self._give_up(number, judged, story)
         self._told(f"step {number} holds after {seconds} s")
+
+    def _await_the_others(self, story: Story) -> None:
+        """Let those that were in no step have it ready, for as long as a gate may take; who has not is noted."""
+        until = time.monotonic() + self._steps.timeout
+        while True:
+            said = {status.agent_id: status for _, status in self._agents.statuses(ASK_SECONDS) if status is not None}
+            late = [agent for agent, status in said.items() if _is_making_ready(status, story.version)]
+            if not late or time.monotonic() >= until:
+                break
+            time.sleep(LOOK_SECONDS)
+        story.notes += [f"{agent} does not have it ready yet" for agent in late]
+        told = ((agent, status.candidate or {}) for agent, status in said.items())
+        story.notes += [f"{agent} could not have it ready: {one.get('error')}" for agent, one in told if "error" in one]
 
     def _wake(self, generation: int) -> None:
         """Tell all agents, those too that are to have it ready; none of them is waited for."""
@@ -255,6 +270,18 @@ class Rollout:
                 "agents": [answer.to_dict() for answer in answers],
             },
         )
+
+
+def _can_be_a_target(status: AgentStatus) -> bool:
+    """Whether an agent follows its channel: not if another one of its root does, or somebody pinned a release."""
+    return status.role != "standby" and status.pinned is None
+
+
+def _is_making_ready(status: AgentStatus, version: str) -> bool:
+    """Whether an agent is about to have the candidate ready; one whose pulls fail is not waited for."""
+    if not _can_be_a_target(status) or status.last_error is not None:
+        return False
+    return status.candidate is None or status.candidate["version"] != version or status.candidate["state"] == "pending"
 
 
 def _run(command: str, environment: Mapping[str, str], seconds: float) -> str | None:

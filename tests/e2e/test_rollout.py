@@ -202,6 +202,17 @@ def test_hold_stops_it_before_the_next_step(fleet: Fleet) -> None:
     fleet.operator.run("rollout", "resume", *fleet.reach)
 
 
+def test_pod_that_somebody_pinned_is_no_canary(fleet: Fleet) -> None:
+    first, second = fleet.versions()[0], fleet.commit(2)
+    fleet.ship()
+    run("dagferry-agent", "activate", f"--root={fleet.agents[0].pod.root}", first, cwd=fleet.repository.path)
+    third = fleet.commit(3)
+    document = fleet.ship("--canary=1")
+    assert [step["targets"] for step in document["rollout"]["steps"]] == [["pod-1"]]
+    assert fleet.versions() == [third] * 4, "what was pinned is so until the channel names another tree"
+    assert second != third
+
+
 def test_agent_of_the_first_format_does_not_activate_a_canary(fleet: Fleet, tmp_path: Path) -> None:
     """Its reader knows no candidate: the record is critical about it, so that it keeps what it has and says so."""
     before = fleet.versions()[0]
