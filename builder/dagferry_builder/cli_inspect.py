@@ -19,6 +19,7 @@ from dagferry_storage.cli_progress import shown
 from . import catalog, options, report_text
 from .access import Access, parse_urls
 from .channel import candidate_facts
+from .cli_telling import agents_answered, report
 from .leaving import LeftOut
 from .site import now
 
@@ -206,6 +207,7 @@ def copy(version: str, target_url: str, dry_run: bool, site: Site, output: str) 
 @options.channel
 @options.agents(required=True)
 @options.reaching
+@options.announcing
 @options.placed
 def notify(
     channel_name: str,
@@ -219,12 +221,14 @@ def notify(
     from . import agents
 
     urls = parse_urls(",".join(agents_text))
-    generation = site.channel(channel_name).existing_head().record.generation
+    record = site.channel(channel_name).existing_head().record
+    generation = record.generation
     answers = agents.pull(urls, access, (site.bundle_name, channel_name), generation, timeout)
+    agents_answered(record, answers)
     result = {"channel": channel_name, "generation": generation, "agents": [one.to_dict() for one in answers]}
     agents.require(answers, result)
     lines = [f"{one.url} serves {one.version} (generation {one.generation}) after {one.seconds} s" for one in answers]
-    emit(result, output, plain_lines(lines))
+    report(result, output, plain_lines(lines))
 
 
 @click.command()
