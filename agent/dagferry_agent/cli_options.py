@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
+    from dagferry_storage.webhook import Webhook
+
     Command = TypeVar("Command", bound=Callable[..., Any])
 
 ENVIRONMENT: Final = "DAGFERRY_AGENT_"
@@ -132,6 +134,21 @@ SETTINGS = stack(
     ),
     option("--heal", is_flag=True, help="Put back files that were edited in the live release, and not only say so."),
     option("--agent-id", default=None, metavar="NAME", help="This agent's name.  [default: the host name]"),
+    option(
+        "--webhook",
+        cls=Naming,
+        multiple=True,
+        metavar="URL",
+        help="serve tells this webhook what happens here, in signed CloudEvents; repeatable.",
+    ),
+    option(
+        "--webhook-secret-file", type=click.Path(path_type=Path), help="What events are signed with: whsec_ and base64."
+    ),
+    option(
+        "--webhook-ca-file",
+        type=click.Path(path_type=Path),
+        help="Certificates that the webhook's https is checked with.",
+    ),
     option("--label", multiple=True, metavar="K=V", help="A label that rollouts may name; repeatable."),
     option(
         "--log-format",
@@ -169,6 +186,7 @@ def settings_of(options: dict[str, Any]) -> Settings:
         airflow_bundle=check_name("bundle", options["airflow_bundle"]),
         airflow_settle_seconds=_amount("--airflow-settle-seconds", options["airflow_settle_seconds"]),
         labels=_labels(options["label"]),
+        webhooks=_webhooks(options),
     )
 
 
@@ -203,6 +221,17 @@ def _airflow(url: str | None) -> str | None:
             "for example http://airflow-api-server:8080; who asks is said in --airflow-credentials-file",
         )
     return url
+
+
+def _webhooks(options: dict[str, Any]) -> tuple[Webhook, ...]:
+    """Who is told what happens. Raises `Usage`."""
+    if not options["webhook"]:
+        return ()
+    from dagferry_storage.webhook import open_webhooks
+
+    return open_webhooks(
+        options["webhook"], _absolute(options["webhook_secret_file"]), _absolute(options["webhook_ca_file"])
+    )
 
 
 def _host(name: str) -> str:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from dagferry_storage.webhook import Webhook
+
 Durability = Literal["auto", "fsync", "syncfs", "none"]
 
 
@@ -39,6 +41,7 @@ class Settings:
     airflow_credentials_file: Path | None = None
     airflow_bundle: str = "dags-folder"
     labels: Mapping[str, str] = field(default_factory=dict)
+    webhooks: tuple[Webhook, ...] = ()
 
     @property
     def targets(self) -> tuple[str, ...]:
