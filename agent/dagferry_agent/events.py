@@ -32,6 +32,17 @@ MAX_TOLD: Final = 16 * 1024
 PATHS: Final = 20
 """Paths that an event names."""
 DROPPED: Final = "events_dropped"
+NAMES: Final = (
+    "activated",
+    "pull_failed",
+    "pull_recovered",
+    "drifted",
+    "mended",
+    "alarm_raised",
+    "alarm_cleared",
+    DROPPED,
+)
+"""What the events of an agent are called."""
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,14 @@ from dagferry_storage.webhook import open_webhooks, pause_after
 from . import audit as auditing
 from . import catalog, options
 from .following import Follower, StateFile
+from .retelling import retell
 from .site import now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from dagferry_schemas.trust import Policy
-    from dagferry_storage.webhook import Webhook
 
     from .following import News
     from .site import Site
@@ -106,12 +106,12 @@ def events(
     memory = StateFile(state, site.bundle_name, channel_name, happened.id_of(webhook.url))
     _begin(follower, memory, from_start=from_start)
     if once:
-        told = [one for news in follower.look() for one in _told(webhook, news, memory, ONCE_SECONDS)]
+        told = [one for news in follower.look() for one in retell(webhook, news, memory, ONCE_SECONDS)]
         lines = [_line(one) for one in told]
         emit({"channel": channel_name, "events": told}, output, "\n".join(lines) or "nothing is new")
         return
     for news in looking(follower, interval):
-        for one in _told(webhook, news, memory, None):
+        for one in retell(webhook, news, memory, None):
             emit(one, output, _line(one))
 
 
@@ -123,37 +123,6 @@ def _begin(follower: Follower, memory: StateFile, *, from_start: bool) -> None:
     if not from_start:
         follower.skip()
     memory.write(follower.position)
-
-
-def _told(webhook: Webhook, news: News, memory: StateFile, seconds: float | None) -> list[dict[str, Any]]:
-    """Tell the events of one record, and remember that it was told. Raises as `_tell`, and `MachineFault`."""
-    told = happened.of_record(news.record, news.before)
-    for one in told:
-        _tell(webhook, one, seconds)
-    memory.write(news.position)
-    facts = {"generation": news.record.generation, "version": news.record.live.version}
-    return [{"id": one.id, "type": one.type, "time": one.time, **facts} for one in told]
-
-
-def _tell(webhook: Webhook, event: happened.Event, seconds: float | None, clock: Callable[[], float] = time.monotonic
-          ) -> None:  # fmt: skip
-    """Send an event until it is taken, or for so many ``seconds``. Raises `NotTaken` after them."""
-    body, began, failures = event.to_bytes(), clock(), 0
-    while True:
-        try:
-            webhook.send(event.id, body)
-        except (DeliveryFailed, Usage) as error:  # Usage: the secret file, which may be mended meanwhile
-            failures += 1
-            pause = pause_after(failures)
-            if seconds is not None and clock() - began + pause > seconds:
-                raise
-            if failures == 1:
-                log.warning("%s; %s is told again until it is taken", plain(error.message), event.type)
-            time.sleep(pause)
-        else:
-            if failures:
-                log.warning("%s took %s at last", webhook.name, event.type)
-            return
 
 
 def _line(told: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from . import fields as reading
@@ -25,7 +25,7 @@ from .rollout import is_gate_evidence
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .record import Record
+    from .record import Candidate, Hold, Record
 
 MEDIA_TYPE: Final = "application/cloudevents+json; charset=utf-8"
 MAX_EVENT: Final = 64 * 1024
@@ -50,7 +50,9 @@ NOT_CONVERGED: Final = "not_converged"
 MOST: Final = 50
 """Entries of a list in an event."""
 MAX_TEXT: Final = 4096
-"""Characters of a text in an event."""
+MAX_NAME: Final = 200
+MAX_REASON: Final = 1000
+"""Characters of a text in an event, of who did something, and of a hold's reason, which is a record's reason too."""
 SECRET: Final = "whsec_"
 """How a secret begins (Standard Webhooks); base64 follows."""
 MAX_SECRETS: Final = 4
@@ -147,18 +149,24 @@ def _facts(record: Record, before: Record | None) -> dict[str, Any]:
         "tree": record.live.content.tree,
         "previous_version": before.live.version if before is not None else None,
         "changed": before is None or before.live.version != record.live.version,
-        "actor": record.actor,
+        "actor": record.actor[:MAX_NAME],
         "reason": record.reason,
         "issued": record.issued,
         "expires": record.expires,
-        "hold": asdict(record.hold) if record.hold is not None else None,
+        "hold": _hold(record.hold),
         "candidate": _release(record.candidate),
         "withdrawn": _release(withdrawn),
         "bad": list(record.bad[-MOST:]),
     }
 
 
-def _release(candidate: Any) -> dict[str, Any] | None:  # noqa: ANN401 (a Candidate, or None)
+def _hold(hold: Hold | None) -> dict[str, Any] | None:
+    if hold is None:
+        return None
+    return {"by": hold.by[:MAX_NAME], "reason": hold.reason[:MAX_REASON], "since": hold.since}
+
+
+def _release(candidate: Candidate | None) -> dict[str, Any] | None:
     if candidate is None:
         return None
     return {

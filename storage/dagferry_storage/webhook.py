@@ -41,11 +41,12 @@ class NotTaken(DeliveryFailed):
 
 @dataclass(frozen=True)
 class Webhook:
-    """One receiver: its URL, the file of its secrets, and the certificates that its https is checked with."""
+    """One receiver: its URL, the file of its secrets, the certificates that its https is checked with, its patience."""
 
     url: str
     secret_file: Path
     ca_file: Path | None = None
+    answer_seconds: float = ANSWER_SECONDS
 
     @property
     def name(self) -> str:
@@ -83,7 +84,7 @@ class Webhook:
             with requests.Session() as session:
                 session.trust_env = False
                 session.verify = str(self.ca_file) if self.ca_file is not None else True
-                patience = (CONNECT_SECONDS, ANSWER_SECONDS)
+                patience = (CONNECT_SECONDS, self.answer_seconds)
                 with session.post(
                     self.url, data=body, headers=headers, timeout=patience, allow_redirects=False, stream=True
                 ) as reply:

@@ -52,7 +52,7 @@ def await_types(receiver: Receiver, *types: str) -> list[dict[str, Any]]:
 
 
 def distinct(receiver: Receiver) -> list[dict[str, Any]]:
-    """What a receiver makes of what it took: what has an id that it knows is dropped; without the alarm of an agent that has no keyring."""
+    """What a receiver makes of what it took: an id counts once. Without the alarm of an agent that has no keyring."""
     known = {one["id"]: one for one in reversed(receiver.taken)}
     found = [known.pop(one["id"]) for one in receiver.taken if one["id"] in known]
     return [one for one in found if one["data"].get("alarm") != "not_verifying"]
