@@ -69,7 +69,7 @@ def test_a_receiver_that_checks_as_the_page_says_is_right(secret: str, age: int,
 def test_the_manifest_is_yaml_whose_variables_are_options() -> None:
     manifest = yaml.safe_load(BLOCKS["yaml"])
     (container,) = manifest["spec"]["template"]["spec"]["containers"]
-    assert container["args"] == ["dagferry", "events"]
+    assert container["args"] == ["events"]
     assert {one["name"] for one in manifest["spec"]["template"]["spec"]["volumes"]} | {"state"} == {
         one["name"] for one in container["volumeMounts"]
     }
