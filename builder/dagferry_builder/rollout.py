@@ -130,11 +130,14 @@ class Rollout:
         return self._go(change, waves, story, reason)
 
     def resume(self, bundle: str, *, reason: str = "") -> tuple[Change, Story]:
-        """The steps that are left of the present candidate. Raises as `begin`, and `Unknown` if there is none."""
+        """The steps that are left of the present candidate. Raises as `begin`, and `Unknown` if there is none.
+
+        The one at which it was left is judged once more: nobody knows whether it held.
+        """
         candidate = self._channel.candidate()
         version, waves = candidate.live.version, self._waves(bundle)
-        done = set(candidate.targets)
-        left = [wave for wave in waves if not set(wave) <= done] or waves[-1:]
+        done = sum(set(wave) <= set(candidate.targets) for wave in waves)
+        left = waves[max(0, done - 1) :]
         change = self._channel.widen(version, left[0], until=self._until(len(left)), reason=reason or "resumed")
         return self._go(change, left, Story(version), reason)
 

@@ -154,8 +154,10 @@ def test_rollout_that_was_interrupted_is_resumed_or_aborted_by_anyone(fleet: Fle
         wait_for(lambda agent=agent: agent.status()["candidate"]["state"] == "ready" or None, "the candidate")  # type: ignore[misc]
     third = fleet.commit(3)
     assert fleet.operator.fail(3, "promote", third)["code"] == "rollout_under_way"
-    document = fleet.operator.run("rollout", "resume", *fleet.reach)
+    document = fleet.operator.run("rollout", "resume", *fleet.reach, "--batch=2")
     assert (document["version"], fleet.versions()) == (version, [version] * 4)
+    steps = [step["targets"] for step in document["rollout"]["steps"]]
+    assert steps == [["pod-0"], ["pod-0", "pod-1", "pod-2"]], "nobody knew whether the first one held"
     interrupt(fleet, "--canary=1", "--pause=60s")
     assert fleet.versions() == [third, version, version, version]
     document = fleet.operator.run("rollout", "abort", "--reason=not today", "--not-bad", "--no-hold")
