@@ -103,7 +103,9 @@ def channel_of(key: str) -> str | None:
 
 
 def agent_of(key: str) -> str | None:
-    """The agent whose acknowledgement ``key`` in `acknowledgements` is, or None for any other object."""
+    """The agent whose acknowledgement ``key`` is, or None for any other object."""
     parts = key.split("/")
-    name = parts[-1].removesuffix(".json")
-    return name if len(parts) == 5 and parts[4].endswith(".json") and NAME.fullmatch(name) else None
+    if len(parts) != 5 or parts[1] != "channels" or parts[3] != "agents" or not parts[4].endswith(".json"):
+        return None
+    name = parts[4].removesuffix(".json")
+    return name if NAME.fullmatch(name) else None
