@@ -199,9 +199,9 @@ def test_a_bundle_without_the_channel_is_no_refusal_to_a_linter(
     assert others(monkeypatch, linter, site.store_url, "no-such-channel") == Others()
 
 
-def says(site: Site, who: Identity, channel: str) -> list[Outcome]:
+def says(site: Site, who: Identity, channel: str, agent: str = "pod-1") -> list[Outcome]:
     """Two pulls of one agent that acknowledges: the first creates its object, the second replaces it."""
-    call = ("dagferry-agent", "pull", f"--channel={channel}", "--acknowledge", "--agent-id=pod-1")
+    call = ("dagferry-agent", "pull", f"--channel={channel}", "--acknowledge", f"--agent-id={agent}")
     return site.do(who, [call, call])
 
 
@@ -216,6 +216,17 @@ def test_an_agent_acknowledges_with_that_right_and_pulls_without_it(
     for one in says(site, people["agent"], CHANNEL):
         assert one.document["version"] == site.versions[1]
         assert one.stderr.count("this agent does not acknowledge") == 1
+
+
+@pytest.mark.planted
+@pytest.mark.parametrize("number", range(3))
+def test_no_permission_of_the_acknowledger_can_be_spared(number: int, gcs: GuardedGcs, site: Site) -> None:
+    bindings = bindings_of("acknowledger", PLACE)
+    assert len(bindings) == 3
+    spared = bindings.pop(number)["permissions"][0]
+    weak = gcs.user(bindings_of("agent", PLACE), bindings)
+    said = [one.stderr for one in says(site, weak, CHANNEL, spared)]
+    assert any("this agent does not acknowledge" in one for one in said)
 
 
 def test_ship_is_builder_and_promoter_together(gcs: GuardedGcs, site: Site, there: Place) -> None:
