@@ -188,7 +188,7 @@ class Acknowledger:
         status = self._status()
         if status.role == "standby":
             return None
-        said = Acknowledgement(status, utc(self._clock()), self._every, own.process, self._settings.labels, gone=gone)
+        said = Acknowledgement(status, utc(self._clock()), self._every, own.process, gone=gone)
         return own.write(said)
 
     def _failed(self, message: str, hint: str) -> None:

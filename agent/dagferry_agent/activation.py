@@ -44,6 +44,8 @@ class Activation:
         """What was read last, and the inode, time and size of the file."""
         self._replaced: list[str] = []
         """The releases that were live since Airflow was last shown what differs."""
+        self.candidate: str | None = None
+        """The tree that the channel may have next: its release stays."""
 
     def switch(self, state: State, heard: State, wanted: Wanted, work: Work, stamp: int) -> PullReply:
         """Make the release of ``wanted``, which is on the disk and verified, live, and remember that first."""
@@ -117,7 +119,9 @@ class Activation:
         done: set[str] = set()
         while (live := self._root.live()) is not None:
             keep, before = self._settings.keep_releases, self.now(-timedelta(hours=self._settings.grace_hours))
-            names = retention.expired(self._root.names(), self.state(), live, keep=keep, before=before)
+            names = retention.expired(
+                self._root.names(), self.state(), live, keep=keep, before=before, candidate=self.candidate
+            )
             name = next((name for name in names if name not in done), None)
             if name is None:
                 return

@@ -139,6 +139,13 @@ class AirflowClient:
                 found[path] = DagFile(path, token, str(parsed or ""), version, place)
         return list(found.values())
 
+    def dag_count(self) -> int:
+        """How many DAGs of the bundle Airflow has; of Airflow 2, how many there are. Raises `AirflowAway`."""
+        if self.version() < 3:
+            return sum(1 for _ in self._pages("/api/v1/dags", "dags", only_active="true"))
+        entries = self._pages("/api/v2/dags", "dags", exclude_stale="true")
+        return sum(1 for one in entries if one.get("bundle_name") in (None, self._bundle))
+
     def parse(self, file: DagFile) -> None:
         """Have Airflow 3 parse that file now, and look at its bundle before. Raises `AirflowAway`."""
         self._content("PUT", f"/api/v2/parseDagFile/{quote(file.token, safe='')}", {})

@@ -79,11 +79,11 @@ def create_app(
     clock: Callable[[], float],
     draining: asyncio.Event | None = None,
     body_seconds: float = BODY_SECONDS,
-    airflow: Callable[[], dict[str, Any] | None] = lambda: None,
+    airflow: Callable[[], dict[str, Any] | None] | None = None,
 ) -> Starlette:
     """The application. ``now`` gives the time as RFC 3339 in UTC, ``clock`` monotonic seconds.
 
-    Once ``draining`` is set, no request waits. ``airflow`` says what Airflow made of the last switch.
+    Once ``draining`` is set, no request waits. ``airflow`` says what Airflow made of the last switch, if it is told.
     """
     front = Front(
         service,

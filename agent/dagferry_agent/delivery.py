@@ -19,23 +19,24 @@ from typing import TYPE_CHECKING, Final
 
 from dagferry_schemas.errors import Corrupt, DagferryError, Untrusted
 from dagferry_schemas.names import check_version, short_tree
+from dagferry_schemas.rollout import release_for
 from dagferry_storage import disk, fetch, published
 from dagferry_storage.keyring_folder import KeyringFolder
 from dagferry_storage.metered import MeteredStore
 from dagferry_storage.stores import open_store
 
-from . import locking, room
+from . import locking
 from . import state as memory
 from .activation import Activation
+from .ahead import Ahead
 from .by_hand import ByHand
 from .head import ChannelHead
 from .idle import IdleWork
 from .live import LiveRelease
+from .portrait import Portrait
 from .providing import Provider
 from .root import Root
-from .sight import Seen, look
 from .staging import Work
-from .vouching import vouched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -79,6 +80,7 @@ class Delivery:
         self._provider = Provider(settings, root, shown)
         self._activation = Activation(settings, root, self._live, clock)
         self._hand = ByHand(root, self._provider, self._activation)
+        self._ahead = Ahead(settings, self._provider, self._activation)
         self._idle = IdleWork(self._provider, self._activation)
         self._pulling = threading.Lock()
         self._leads = True
@@ -88,7 +90,7 @@ class Delivery:
         """The lock of the active agent, held as long as the process lives."""
         self._last_check: str | None = None
         self._last_error: dict[str, str] | None = None
-        self._budget: tuple[list[str], room.Budget] | None = None  # of the releases that there were
+        self._portrait = Portrait(settings, root, self._keyring, self._activation.now)
 
     def prepare(self, *, verify: bool = True) -> None:
         """Clean up what a crash left, and verify the live release. Raises `MachineFault` if the root is unusable.
@@ -246,12 +248,14 @@ class Delivery:
         with self.root.lock():
             state = self._activation.state()
             trusted = self._head.read(meter, self._policy(), state.floor, keeps=self.root.live() is not None)
-            live = trusted.record.live
-            heard = state.heard(live.content.tree, trusted.floor)
+            record, settings = trusted.record, self.settings
+            chosen = release_for(record, settings.agent_id, settings.targets, self._activation.now())
+            heard = state.heard(chosen.content.tree, trusted.floor)
             if heard.pin is not None:
                 return self._hand.keep(state, heard)
-            wanted = memory.Wanted(live.content.tree, live.version, trusted.record.generation, trusted.key_ids)
-            reply = self._serve(meter, state, heard, live.content, wanted, trusted.record.deltas)
+            wanted = memory.Wanted(chosen.content.tree, chosen.version, record.generation, trusted.key_ids)
+            reply = self._serve(meter, state, heard, chosen.content, wanted, record.deltas)
+            self._ahead.make_ready(meter, record, chosen)
             self._tidy_now()
             return reply
 
@@ -311,25 +315,12 @@ class Delivery:
 
     def status(self) -> AgentStatus:
         """What is live, from the disk, and how the last pull went. Never raises for a foreseen failure."""
-        settings = self.settings
-        try:
-            seen, error = look(self.root, self._activation.state()), self._last_error
-            budget = self._measured(list(seen.names))
-        except DagferryError as found:
-            seen, budget = Seen(None, (), memory.State(settings.bundle, settings.channel)), None
-            error = {"code": found.code, "message": found.message}
-        status = seen.status(settings.agent_id, drift=self._live.drift, last_check=self._last_check, last_error=error)
-        return replace(
-            vouched(status, self._keyring, self._head.accepted, self._activation.now()),
-            role="active" if self._leads else "standby",
-            watching=self._live.watching,
-            disk=budget.to_dict() if budget else None,
+        status = self._portrait.status(
+            self._activation.state,
+            drift=self._live.drift,
+            last_check=self._last_check,
+            last_error=self._last_error,
+            record=self._head.accepted,
         )
-
-    def _measured(self, names: list[str]) -> room.Budget:
-        """What the releases take, counted when there are others than at the last time, and what is left now."""
-        with disk.doing(f"measuring {self.root.path}"):
-            free = room.Free.at(self.root.path)
-            if self._budget is None or self._budget[0] != names:
-                self._budget = (names, room.measure(self.root.releases, free))
-            return replace(self._budget[1], free_bytes=free.size, free_inodes=free.inodes)
+        role = "active" if self._leads else "standby"
+        return replace(status, role=role, watching=self._live.watching, candidate=self._ahead.told)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import weakref
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class EditWatch:
     def __init__(self) -> None:
         """Raises `OSError`."""
         self._descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._left = weakref.finalize(self, os.close, self._descriptor)  # who forgets it costs its user no instance
+        self._left.atexit = False
 
     def add(self, folder: Path | str) -> None:
         """Notice from now on what is written to the files in ``folder``. Raises `OSError`: no watches are left."""
@@ -44,7 +47,8 @@ class EditWatch:
 
         The kernel takes some 20 ms for it, whatever the number of folders, and nobody who pulls is to wait for that.
         """
-        threading.Thread(target=os.close, args=(self._descriptor,), name="unwatch").start()
+        if self._left.detach() is not None:
+            threading.Thread(target=os.close, args=(self._descriptor,), name="unwatch").start()
 
 
 def open_watch() -> EditWatch | None:

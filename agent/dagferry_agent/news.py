@@ -56,7 +56,10 @@ class Switch:
 
 @dataclass(frozen=True)
 class Report:
-    """What Airflow made of a switch: files that it could not import before and afterwards, and those that are new."""
+    """What Airflow made of a switch: files that it could not import before and afterwards, and those that are new.
+
+    ``dags`` are the numbers of DAGs before (None: not known) and afterwards.
+    """
 
     version: str
     told: str
@@ -64,6 +67,7 @@ class Report:
     after: int
     new: tuple[Broken, ...]
     parsed: bool
+    dags: tuple[int | None, int]
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -73,6 +77,7 @@ class Report:
             "told": self.told,
             "parsed": self.parsed,
             "import_errors": {"before": self.before, "after": self.after, "new": new},
+            "dags": {"before": self.dags[0], "after": self.dags[1]},
         }
 
 
@@ -102,6 +107,7 @@ class AirflowNews:
         self._next: Switch | None = None
         self._come = threading.Condition()
         self._known: Mapping[str, Broken] | None = None
+        self._dags: int | None = None
         self._trouble: str | None = None
         self.report: Report | None = None
         """What came of the last switch of which Airflow could be told."""
@@ -161,6 +167,7 @@ class AirflowNews:
             self._trouble = None
 
     def _remember(self) -> None:
+        self._dags = self._client.dag_count()
         self._known = self._client.import_errors()
 
     def _tell(self, switch: Switch) -> None:
@@ -171,10 +178,10 @@ class AirflowNews:
         parsed = self._await_parsed(switch, asked)
         if parsed is None:
             return
-        after = self._client.import_errors()
-        self._known = after
+        after, dags = self._client.import_errors(), (self._dags, self._client.dag_count())
+        self._known, self._dags = after, dags[1]
         new = tuple(one for name, one in sorted(after.items()) if name not in before)
-        self.report = Report(switch.version, utc(self._clock()), len(before), len(after), new, parsed)
+        self.report = Report(switch.version, utc(self._clock()), len(before), len(after), new, parsed, dags)
         _say(self.report, [name for name in before if name not in after])
 
     def _ask_to_parse(self, switch: Switch) -> tuple[str, ...]:

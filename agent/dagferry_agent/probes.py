@@ -45,7 +45,7 @@ class Probes:
         service: PullService,
         delivery: Delivery,
         meters: Meters,
-        airflow: Callable[[], dict[str, Any] | None] = lambda: None,
+        airflow: Callable[[], dict[str, Any] | None] | None = None,
     ) -> None:
         self._service = service
         self._delivery = delivery
@@ -58,7 +58,8 @@ class Probes:
 
     def status(self) -> AgentStatus:
         """What is live, and what Airflow made of it; blocks."""
-        return replace(self._delivery.status(), airflow=self._airflow())
+        airflow = self._airflow() if self._airflow is not None else None
+        return replace(self._delivery.status(), airflow=airflow, tells_airflow=self._airflow is not None)
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether a verified release is live, and the document that says so (rule 3)."""

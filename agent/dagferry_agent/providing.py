@@ -23,6 +23,7 @@ from .releases import Release
 from .renewing import renew
 from .spare import Spare
 from .staging import Work, mend, stage
+from .waiting import Waiting, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -56,6 +57,8 @@ class Provider:
         """The live release, if it came by deltas and not all of it is told on the disk yet."""
         self._impossible: str | None = None
         """The release of which no copy can be made."""
+        self._waiting: Waiting | None = None
+        """A release that was made ready ahead of the switch to it."""
 
     def provide(
         self, meter: MeteredStore, content: Content, live: Served | None, stamp: int, deltas: Sequence[Delta] = ()
@@ -65,7 +68,7 @@ class Provider:
         Raises `BadData`, `DeliveryFailed`.
         """
         kept = self._root.find(short_tree(content.tree))
-        if kept is not None and kept.tree.digest == content.tree and not find_drift(kept):
+        if kept is not None and kept.tree.digest == content.tree and self._is_sound(kept):
             return self.awaken(kept, self._find(live), stamp)
         if live is not None:
             entries = way(deltas, live.tree, content.tree)
@@ -75,6 +78,26 @@ class Provider:
                     return work
         self.forget()  # it takes room
         return self._fetch(meter, content, self._find(live), stamp)
+
+    def provide_ahead(
+        self, meter: MeteredStore, content: Content, live: Served | None, stamp: int, deltas: Sequence[Delta] = ()
+    ) -> None:
+        """Have the release of ``content`` ready beside the live one, for a later switch. Raises as `provide`.
+
+        From then on, until it is live or is no longer wanted, nothing else is prepared.
+        """
+        name = short_tree(content.tree)
+        if self._waiting is not None and self._waiting.name == name and self._waiting.is_untouched():
+            return
+        self.provide(meter, content, live, stamp, deltas)
+        self.forget()
+        release = self._root.find(name)
+        self._waiting = wait(release) if release is not None else None
+
+    def _is_sound(self, kept: Release) -> bool:
+        if self._waiting is not None and self._waiting.name == kept.folder.name and self._waiting.is_untouched():
+            return True
+        return not find_drift(kept)
 
     def _find(self, live: Served | None) -> Release | None:
         return self._root.find(short_tree(live.tree)) if live is not None else None
@@ -100,7 +123,7 @@ class Provider:
 
     def prepare_next(self, live: str, seconds: float, stamp: Callable[[], int]) -> bool:
         """Work for so long on a copy of the live release for the next one; whether there is more to do."""
-        if live == self._impossible:
+        if live == self._impossible or self._waiting is not None:
             return False
         try:
             if self._spare is None or self._spare.release.folder.name != live:
@@ -146,10 +169,20 @@ class Provider:
             else:
                 self._edited = None
                 return
-        self.forget()
+        self._forget_spare()
 
     def forget(self, seconds: float = math.inf) -> None:
         """Throw away what was prepared, as far as there is time: files of the live release are going to change."""
+        self._forget_spare(seconds)
+        self.forget_ahead()
+
+    def forget_ahead(self) -> None:
+        """What was made ready ahead is wanted no more; it stays on the disk."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.close()
+
+    def _forget_spare(self, seconds: float = math.inf) -> None:
         spare, self._spare, self._impossible, self._edited = self._spare, None, None, None
         if spare is not None:
             spare.drop(seconds)

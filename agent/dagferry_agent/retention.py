@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def expired(names: Iterable[str], state: State, live: str, *, keep: int, before: str) -> list[str]:
+def expired(
+    names: Iterable[str], state: State, live: str, *, keep: int, before: str, candidate: str | None = None
+) -> list[str]:
     """The release folders that may go: not live, not the one before, not among the newest ``keep``, not the one that a
-    pin keeps the channel from, and retired by ``before`` (RFC 3339). A folder that the history does not know was left
-    by somebody else and may go as well.
+    pin keeps the channel from, not the ``candidate`` (a tree), and retired by ``before`` (RFC 3339). A folder that the
+    history does not know was left by somebody else and may go as well.
     """
     previous = state.before(live)
-    needed = {tree[len("sha256:") :] for tree in (previous.tree if previous else None, state.channel_tree) if tree}
+    trees = (previous.tree if previous else None, state.channel_tree, candidate)
+    needed = {tree[len("sha256:") :] for tree in trees if tree}
     retired = {name: (entry.retired or "") if (entry := state.last_of(name)) else "" for name in names}
     dormant = sorted((name for name in retired if name != live), key=lambda name: retired[name], reverse=True)
     return [

@@ -127,7 +127,7 @@ class _Serving:
             service=self._service,
             delivery=self._delivery,
             meters=self._meters,
-            airflow=self._airflow,
+            airflow=self._airflow if self._news is not None else None,
             tokens=self._tokens,
             now=utc_now,
             clock=time.monotonic,

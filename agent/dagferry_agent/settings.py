@@ -41,3 +41,8 @@ class Settings:
     acknowledge: bool = False
     acknowledge_seconds: float = 60.0
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The labels as a candidate's targets name them: ``KEY=VALUE``."""
+        return tuple(f"{key}={value}" for key, value in sorted(self.labels.items()))

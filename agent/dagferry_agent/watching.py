@@ -175,13 +175,15 @@ class Watch:
             self._observe(wanted)
 
     def _observe(self, folder: Path) -> None:
-        observer = Observer()
+        observer = None
         try:
+            observer = Observer()  # takes an instance of inotify, of which a user has 128 by default
             observer.start()
             observer.schedule(_Listener(self, folder), str(folder), recursive=True, event_filter=_WRITES)
         except OSError as error:
-            observer.stop()
-            observer.join()
+            if observer is not None:
+                observer.stop()
+                observer.join()
             if error.errno not in self._reported:
                 self._reported.add(error.errno)
                 hint = _LIMITS.get(error.errno or 0, "the file system may have no inotify")

@@ -40,6 +40,8 @@ EPOCH: Final = 1
 LOST_HEAD: Final = "recovered without its newest record: what came after may be lost"
 ATTEMPTS: Final = 20
 """How often a promotion looks again after it lost a race."""
+MOST_BAD: Final = 100
+"""Versions that a record calls bad at the most: the oldest are forgotten first."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,18 @@ class Change:
             "previous": self.previous,
             "changed": self.changed,
             "hold": vars(hold) if hold else None,
+            "candidate": candidate_facts(self.record),
+            "bad": list(self.record.bad),
         }
+
+
+def candidate_facts(record: Record) -> dict[str, Any] | None:
+    """The JSON form of the release that is going live in steps, if there is one."""
+    candidate = record.candidate
+    if candidate is None:
+        return None
+    version, targets = candidate.live.version, list(candidate.targets)
+    return {"version": version, "tree": candidate.live.content.tree, "targets": targets, "until": candidate.until}
 
 
 class Channel:
@@ -150,11 +163,13 @@ class Channel:
         *,
         reason: str = "",
         allow_older: bool = False,
+        allow_bad: bool = False,
         repository: Repository | None = None,
         stored: bool = True,
         built: deltas.Built | None = None,
     ) -> Change:
-        """Point the channel at ``chosen``. Raises `Held`, and `Conflict` for an older or diverged commit.
+        """Point the channel at ``chosen``. Raises `Held`, and `Conflict` for an older or diverged commit, for one that
+        was called bad, or while another release is going live in steps.
 
         Raises `Untrusted` if a keyring is at hand and nobody of it vouches for that version, unless the version is not
         ``stored``: a dry run, which did not publish it. What was ``built`` here is not fetched in order to make deltas.
@@ -168,8 +183,11 @@ class Channel:
             if head is None:
                 self._check_first()
             else:
-                self._check_promotion(head, chosen, allow_older, repository)
-            changes = {"deltas": self._deltas(head, chosen.live, built)} if head is not None else {}
+                self._check_promotion(head, chosen, allow_older, repository, allow_bad=allow_bad)
+            changes: dict[str, Any] = {}
+            if head is not None:
+                bad = tuple(one for one in head.record.bad if one != chosen.version.version)
+                changes = {"deltas": self._deltas(head, chosen.live, built), "bad": bad}
             try:
                 return self._advance(head, "promote", reason, live=chosen.live, **changes)
             except Lost:
@@ -190,13 +208,27 @@ class Channel:
             log.warning("no delta was made, agents fetch the whole: %s", error.message)
             return ()
 
-    def _check_promotion(self, head: Head, chosen: Published, allow_older: bool, repository: Repository | None) -> None:
-        live, hold = head.record.live, head.record.hold
+    def _check_promotion(
+        self, head: Head, chosen: Published, allow_older: bool, repository: Repository | None, *, allow_bad: bool
+    ) -> None:
+        live, hold, candidate = head.record.live, head.record.hold, head.record.candidate
         if hold is not None:
             raise Held(
                 f"channel {self.name!r} is held by {hold.by} since {hold.since}: {hold.reason or 'no reason given'}; "
                 f"{live.version} stays live",
                 f"when the reason is gone: dagferry resume --channel {self.name}, then promote again",
+            )
+        if candidate is not None:
+            raise Conflict(
+                f"channel {self.name!r}: {candidate.live.version} is going live in steps; nothing was changed",
+                f"dagferry rollout resume --channel {self.name} goes on with it, dagferry rollout abort takes it back",
+                code="rollout_under_way",
+            )
+        if chosen.version.version in head.record.bad and not allow_bad:
+            raise Conflict(
+                f"channel {self.name!r}: {chosen.version.version} was called bad; nothing was changed",
+                f"`dagferry log --channel {self.name}` says why. If it is good all the same: --allow-bad",
+                code="bad_version",
             )
         if allow_older:
             return
@@ -215,11 +247,16 @@ class Channel:
     ) -> Change:
         """Pop to the version before, or down to ``to``; hold the channel unless told otherwise.
 
+        While a release is going live in steps, it is that one which is taken back, and what is live stays: see
+        `withdraw`. What is called bad is passed over.
+
         Raises `Conflict` if another version than ``from_version`` is live, or if a rollback holds the channel and no
         ``to`` is given; `Unknown` if there is nothing to go back to, or ``to`` was not live before.
         """
         head = self.existing_head()
-        live = head.record.live
+        live, candidate = head.record.live, head.record.candidate
+        if candidate is not None and to in (None, live.version) and from_version in (None, candidate.live.version):
+            return self.withdraw(candidate.live.version, reason or f"rollback of {candidate.live.version}", hold=hold)
         if from_version is not None and live.version != from_version:
             raise Conflict(
                 f"channel {self.name!r}: {live.version} is live, not {from_version}; nothing was changed",
@@ -236,10 +273,35 @@ class Channel:
                 f"to go further back say where to: --to VERSION. There is: {_names(below)}",
                 code="rolled_back_already",
             )
-        target = _pick(self.name, below, to)
+        target = _pick(self.name, [one for one in below if one.version not in head.record.bad], to)
         known = way(head.record.deltas, live.content.tree, target.content.tree)  # nothing is made: it has to be quick
         held = self._hold_fields(reason or f"rollback from {live.version}", hold)
         return self._advance(head, "rollback", reason, live=target, deltas=known, **held)
+
+    def withdraw(self, version: str, reason: str, *, bad: bool = True, hold: bool = True) -> Change:
+        """Take the candidate ``version`` back: nobody serves it any more, and what is live stays.
+
+        It is called ``bad``, and the channel is held, unless told otherwise. Raises `Conflict` if it is not the
+        candidate (any more).
+        """
+        for attempt in range(ATTEMPTS):
+            head = self.existing_head()
+            candidate = head.record.candidate
+            if candidate is None or candidate.live.version != version:
+                raise Conflict(
+                    f"channel {self.name!r}: {version} is not the candidate; nothing was changed",
+                    f"see `dagferry log --channel {self.name}`",
+                    code="no_candidate",
+                )
+            changes: dict[str, Any] = {"candidate": None, **self._hold_fields(reason, hold)}
+            if bad:
+                changes["bad"] = (*(one for one in head.record.bad if one != version), version)[-MOST_BAD:]
+            try:
+                return self._advance(head, "withdraw", reason, **changes)
+            except Lost:
+                if attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
 
     def _already_there(self, head: Head, reason: str, hold: bool) -> Change:
         if hold and head.record.hold is None:

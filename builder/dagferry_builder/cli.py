@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "cli_keys": ("keys",),
     "cli_inspect": ("versions", "show", "verify", "export", "copy", "notify", "status"),
     "cli_diff": ("diff",),
+    "cli_rollout": ("rollout",),
     "cli_watch": ("watch",),
 }
 """The modules of the commands. One is imported when a command of its own is asked for: all together cost more

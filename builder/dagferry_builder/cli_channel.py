@@ -11,6 +11,7 @@ from dagferry_schemas.commandline import emit, plain
 from dagferry_storage import fetch, published
 
 from . import catalog, options
+from .channel import candidate_facts
 
 if TYPE_CHECKING:
     from dagferry_schemas.record import Record
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("version")
 @options.option("--allow-older", is_flag=True, help="Promote even an older or diverged commit.")
+@options.allow_bad
 @options.moving
 def promote(
     version: str,
     allow_older: bool,
+    allow_bad: bool,
     site: Site,
     channel: Channel,
     reason: str,
@@ -34,7 +37,7 @@ def promote(
 ) -> None:
     """Point a channel at a published VERSION."""
     chosen = published.resolve(site.store, site.bundle_name, version)
-    change = channel.promote(chosen, reason=reason, allow_older=allow_older, repository=site.clone)
+    change = channel.promote(chosen, reason=reason, allow_older=allow_older, allow_bad=allow_bad, repository=site.clone)
     _tell(change, output, dry_run)
 
 
@@ -129,6 +132,10 @@ def _tell(change: Change, output: str, dry_run: bool) -> None:
         else f"{record.live.version} is live"
     )
     lifted = ", the hold is lifted" if record.action == "resume" else ""
+    if record.action == "withdraw":
+        lifted = f", {record.bad[-1]} was withdrawn" if record.bad else ", the candidate was withdrawn"
+    if record.candidate is not None:
+        lifted += f", {record.candidate.live.version} is going live in steps"
     if not change.written:
         moved, lifted = f"nothing to do, {record.live.version} is live", ""
     held = f", held by {record.hold.by}: {record.hold.reason or 'no reason given'}" if record.hold else ""
@@ -161,11 +168,15 @@ def _record_facts(record: Record) -> dict[str, Any]:
         "issued": record.issued,
         "reason": record.reason,
         "hold": vars(record.hold) if record.hold else None,
+        "candidate": candidate_facts(record),
+        "bad": list(record.bad),
     }
 
 
 def _record_line(record: Record) -> str:
     held = " [held]" if record.hold else ""
+    if record.candidate is not None:
+        held += f" [{record.candidate.live.version} for {', '.join(record.candidate.targets)}]"
     why = f": {record.reason}" if record.reason else ""
     return plain(
         f"{record.generation:5} {record.issued} {record.action:8} {record.live.version}{held} by {record.actor}{why}"

@@ -12,12 +12,14 @@ from click.core import ParameterSource
 from dagferry_schemas.acknowledgement import GONE
 from dagferry_schemas.commandline import emit, plain
 from dagferry_schemas.errors import BadData, Forbidden, Usage
+from dagferry_schemas.rollout import release_for
 from dagferry_storage import fetch, published
 from dagferry_storage.cli_naming import Naming
 from dagferry_storage.cli_progress import shown
 
 from . import catalog, options, report_text
 from .access import Access, parse_urls
+from .channel import candidate_facts
 from .leaving import LeftOut
 from .site import now
 
@@ -257,6 +259,7 @@ def status(
         "channel": record.channel, "generation": record.generation, "version": record.live.version,
         "tree": record.live.content.tree, "issued": record.issued, "actor": record.actor, "action": record.action,
         "reason": record.reason, "hold": vars(record.hold) if record.hold else None,
+        "candidate": candidate_facts(record), "bad": list(record.bad),
         "agents": rows, "converged": all(row["agree"] for row in rows if not row["absent"]),
     }  # fmt: skip
     held = f", held by {record.hold.by}: {record.hold.reason}" if record.hold else ""
@@ -264,6 +267,12 @@ def status(
         f"{record.channel}: generation {record.generation} is {record.live.version}{held}",
         f"  {record.action} by {record.actor} at {record.issued}" + (f": {record.reason}" if record.reason else ""),
     ]
+    if record.candidate is not None:
+        candidate = record.candidate
+        lines.append(
+            f"  {candidate.live.version} is going live in steps, for {', '.join(candidate.targets)} until "
+            f"{candidate.until}"
+        )
     if rows and not agents_text:
         lines.append("agents, as they say in the store (nobody signs that):")
     lines += [_line(row) for row in rows if row["absent"] != GONE]
@@ -292,12 +301,14 @@ def _line(row: dict[str, Any]) -> str:
 
 def _row(answer: Answer, state: AgentStatus | None, record: Record) -> dict[str, Any]:
     """What one agent says, whether it agrees with the channel, and what is wrong if it does not."""
-    problem = None
+    problem, wanted = None, record.live.content.tree
+    if state is not None:
+        wanted = release_for(record, state.agent_id, state.labels, now()).content.tree
     if state is None:
         problem = "not what the channel says"
     elif (state.bundle, state.channel) != (record.bundle, record.channel):
         problem = f"it follows channel {state.channel!r} of bundle {state.bundle!r}"
-    elif state.tree != record.live.content.tree or (state.generation or 0) < record.generation:
+    elif state.tree != wanted or (state.generation or 0) < record.generation:
         problem = "not what the channel says"
     elif state.drift:
         problem = f"{len(state.drift)} files are not what was delivered, for example {state.drift[0]}"
@@ -312,6 +323,7 @@ def _row(answer: Answer, state: AgentStatus | None, record: Record) -> dict[str,
         "verifying": state.verifying if state else None,
         "signed_by": list(state.signed_by) if state else [],
         "alarms": list(state.alarms) if state else [],
+        "candidate": state.candidate if state else None,
     }
 
 

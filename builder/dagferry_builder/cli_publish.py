@@ -16,20 +16,28 @@ from . import options
 from .access import parse_urls
 from .cli_build import build_rev, summary
 from .cli_lint import gated
+from .cli_rollout import reached, stepping, told
 from .deltas import Built
 from .publish import publish as publish_artifact
+from .rollout import Rollout
 from .site import now
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from dagferry_storage.published import Published
 
     from .access import Access
     from .build import Artifact
-    from .channel import Channel
+    from .channel import Change
+    from .cli_rollout import Reached
     from .gate import Gate
     from .lint.result import Result
     from .publish import Publication
+    from .rollout import Steps
     from .site import Site
+    from .staged import StagedChannel
 
 
 @click.command()
@@ -98,10 +106,12 @@ def _published_facts(artifact: Artifact, publication: Publication) -> dict[str, 
 @options.option("--on-hold", type=click.Choice(["fail", "skip"]), default="fail", show_default=True,
                 help="On a held channel: fail, or publish only and succeed.")  # fmt: skip
 @options.option("--allow-older", is_flag=True, help="Promote even an older or diverged commit.")
+@options.allow_bad
+@stepping(needed=False)
 @options.moving
 def ship(
     rev: str,
-    channel: Channel,
+    channel: StagedChannel,
     agents_text: tuple[str, ...],
     access: Access,
     timeout: float,
@@ -111,6 +121,8 @@ def ship(
     allow_removal: bool,
     on_hold: str,
     allow_older: bool,
+    allow_bad: bool,
+    steps: Steps | None,
     reason: str,
     dry_run: bool,
     site: Site,
@@ -118,23 +130,29 @@ def ship(
 ) -> None:
     """The post-merge job: lint, publish, promote, notify, and wait until every agent serves it."""
     urls = parse_urls(",".join(agents_text)) if agents_text else ()
+    if steps is not None:
+        reached(agents_text, access, site, channel)
     against = f"channel:{channel.name}"
     checked = None if no_lint else gated(gate, site, rev, against=against, allow_removal=allow_removal)
     artifact, publication, built = _publish(site, rev, checked, gate.cache, dry_run=dry_run)
     done = "published" if publication.created else "in the store already:"
     click.echo(("would be " if dry_run else "") + f"{done} {summary(artifact)}", err=True)
     common: dict[str, Any] = {"created": publication.created, "agents": [], "dry_run": dry_run}
+    allowed: dict[str, Any] = {
+        "allow_older": allow_older,
+        "allow_bad": allow_bad,
+        "repository": site.clone,
+        "built": built,
+    }
     try:
-        change = channel.promote(
-            publication.published,
-            reason=reason,
-            allow_older=allow_older,
-            repository=site.clone,
-            stored=not dry_run,
-            built=built,
-        )
+        if steps is not None and not dry_run and channel.head() is not None:
+            fleet = reached(agents_text, access, site, channel)
+            change, story = _in_steps(channel, fleet, steps, publication.published, reason, allowed)
+            common["rollout"] = story
+        else:
+            change = channel.promote(publication.published, reason=reason, stored=not dry_run, **allowed)
     except DagferryError as refused:
-        if not isinstance(refused, Held) or on_hold == "fail":
+        if not isinstance(refused, Held) or on_hold == "fail" or channel.existing_head().record.candidate is not None:
             refused.result = {**_in_the_store(artifact, publication, dry_run=dry_run), **refused.result}
             raise
         left = {**channel.unchanged().to_dict(), **common, "skipped": refused.message}
@@ -153,6 +171,19 @@ def ship(
         answers = acknowledged.reach(result, urls, access, heard, followed, timeout, options.note)
         agents.require(answers, result)
     emit(result, output, _shipped(result))
+
+
+def _in_steps(
+    channel: StagedChannel, fleet: Reached, steps: Steps, chosen: Published, reason: str, allowed: Mapping[str, Any]
+) -> tuple[Change, dict[str, Any]]:
+    """Make ``chosen`` live in steps; what was done."""
+    version = chosen.version
+
+    def stage(targets: Sequence[str], until: str) -> Change:
+        return channel.stage(chosen, targets, until=until, reason=reason, **allowed)
+
+    change, story = Rollout(channel, fleet, steps, told).begin(version.version, version.bundle, stage, reason=reason)
+    return change, story.to_dict()
 
 
 def _in_the_store(artifact: Artifact, publication: Publication, *, dry_run: bool) -> dict[str, Any]:

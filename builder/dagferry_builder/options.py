@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import re
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -114,7 +115,16 @@ def timeout(seconds: float) -> Callable[[Command], Command]:
     return option("--timeout", type=number, default=seconds, show_default=True, help="Seconds to wait for the agents.")
 
 
+def seconds_of(_: click.Context, option: click.Parameter, value: str) -> float:
+    """The seconds of a time span that a user writes: a number with ``s``, ``m`` or ``h``, or without one."""
+    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smh]?)", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is no time span: write 60s, 5m or 1h", param=option)
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
 no_lint = option("--no-lint", is_flag=True, help="Publish without lint.")
+allow_bad = option("--allow-bad", is_flag=True, help="Promote even a version that was called bad.")
 allow_removal = option("--allow-removal", is_flag=True, help="Let DAGs vanish from what is live.")
 
 

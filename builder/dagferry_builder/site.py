@@ -23,11 +23,11 @@ from . import config
 if TYPE_CHECKING:
     from dagferry_storage.store import Store
 
-    from .channel import Channel
     from .config import Bundle, Config, Found
     from .git import Repository
     from .provenance import Voucher
     from .signing import Signing
+    from .staged import StagedChannel
 
 log = logging.getLogger(__name__)
 ACTORS = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILDKITE_BUILD_CREATOR", "CIRCLE_USERNAME", "BUILD_USER_ID")
@@ -186,18 +186,18 @@ class Site:
         dry_run: bool = False,
         expires_days: float | None = None,
         adopt_unsigned: bool = False,
-    ) -> Channel:
+    ) -> StagedChannel:
         """The channel ``name``. Raises `BadData` if the store does not keep its promises.
 
         ``adopt_unsigned``: what is live is believed as it is if nobody has signed it.
         """
         from dagferry_storage.cli_progress import shown
 
-        from .channel import Channel
+        from .staged import StagedChannel
 
         check_name("channel", name)
         self._was_probed(self.bundle_name)
-        return Channel(
+        return StagedChannel(
             self.store,
             self.bundle_name,
             name,

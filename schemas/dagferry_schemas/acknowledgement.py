@@ -7,19 +7,16 @@ should says so (``gone``); one that is not heard of for three times ``every`` is
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from . import fields as reading
-from .endpoint import AgentStatus
+from .endpoint import AgentStatus, read_candidate
 from .errors import Malformed
 from .layout import MAX_DOCUMENT
 from .names import NAME, VERSION
 from .version import check_format
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 FORMAT: Final = 1
 GONE: Final = "gone"
@@ -50,7 +47,6 @@ class Acknowledgement:
     when: str
     every: float
     process: str
-    labels: Mapping[str, str] = field(default_factory=dict)
     gone: bool = False
     disputed: bool = False
 
@@ -75,7 +71,8 @@ class Acknowledgement:
                 "drift": list(status.drift[:MAX_DRIFT]),
                 "alarms": list(status.alarms),
                 "signed_by": list(status.signed_by),
-                "labels": dict(self.labels),
+                "labels": list(status.labels),
+                "candidate": status.candidate,
                 "when": self.when,
                 "every": self.every,
                 "process": self.process,
@@ -99,7 +96,6 @@ class Acknowledgement:
             when=when,
             every=fields.number("every"),
             process=fields.text("process"),
-            labels=_read_labels(fields),
             gone=fields.flag("gone"),
             disputed=fields.flag("disputed"),
         )
@@ -137,13 +133,11 @@ def _read_status(fields: reading.Fields) -> AgentStatus:
         drift=fields.texts("drift"),
         signed_by=fields.texts("signed_by"),
         alarms=fields.texts("alarms"),
+        labels=fields.texts("labels"),
+        candidate=read_candidate(fields.child("candidate")) if fields.has("candidate") else None,
     )
 
 
 def _read_error(fields: reading.Fields) -> dict[str, str]:
     return {name: fields.text(name) for name in ("code", "message")}
 
-
-def _read_labels(fields: reading.Fields) -> dict[str, str]:
-    child = fields.child("labels")
-    return {name: child.text(name) for name in child.rest()}

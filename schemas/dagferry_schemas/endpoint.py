@@ -122,7 +122,11 @@ class AgentStatus:
     ``signed_by``: the keys that vouch for the live release, by name, or by id where the keyring has no such key;
     ``expires``: when the channel's newest accepted record does; ``alarms``: of `ALARMS`, what is not as it should be.
     ``airflow``: what Airflow made of the last switch of which it was told, ``{version, told, parsed, import_errors
-    {before, after, new[] {file, reason}}}``; null where it is not told.
+    {before, after, new[] {file, reason}}, dags {before, after}}``, where the numbers of DAGs may be null; null where
+    it is not told. ``tells_airflow``: whether this agent does; null where none runs.
+    ``labels``: ``KEY=VALUE``, by which a candidate's targets may name it. ``candidate``: what the newest accepted
+    record has as its candidate, ``{version, tree, state, error?}``, with the state ``served``, ``ready`` (it is on the
+    disk, verified), ``failed`` or ``pending``; null without one.
     """
 
     agent_id: str
@@ -146,10 +150,13 @@ class AgentStatus:
     expires: str | None = None
     alarms: tuple[str, ...] = ()
     airflow: dict[str, Any] | None = None
+    tells_airflow: bool | None = None
+    labels: tuple[str, ...] = ()
+    candidate: dict[str, str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
-        lists = {name: list(getattr(self, name)) for name in ("drift", "releases", "signed_by", "alarms")}
+        lists = {name: list(getattr(self, name)) for name in ("drift", "releases", "signed_by", "alarms", "labels")}
         return asdict(self) | lists
 
     @classmethod
@@ -182,7 +189,20 @@ class AgentStatus:
             expires=maybe("expires"),
             alarms=fields.texts("alarms") if fields.has("alarms") else (),
             airflow=_read_airflow(fields.child("airflow")) if fields.has("airflow") else None,
+            tells_airflow=reading.optional(fields, "tells_airflow", fields.flag),
+            labels=fields.texts("labels") if fields.has("labels") else (),
+            candidate=read_candidate(fields.child("candidate")) if fields.has("candidate") else None,
         )
+
+
+def read_candidate(fields: reading.Fields) -> dict[str, str]:
+    """The ``candidate`` of a status. Raises `Malformed`."""
+    found = {
+        "version": fields.text("version", VERSION),
+        "tree": fields.digest("tree"),
+        "state": fields.text("state", most=32),
+    }
+    return found | ({"error": fields.text("error")} if fields.has("error") else {})
 
 
 def _read_disk(fields: reading.Fields) -> dict[str, int | None]:
@@ -192,12 +212,17 @@ def _read_disk(fields: reading.Fields) -> dict[str, int | None]:
 
 def _read_airflow(fields: reading.Fields) -> dict[str, Any]:
     errors = fields.child("import_errors")
+    dags = fields.child("dags") if fields.has("dags") else None
     new = [{"file": one.text("file"), "reason": one.text("reason")} for one in errors.children("new")]
     return {
         "version": fields.text("version"),
         "told": fields.text("told"),
         "parsed": fields.flag("parsed"),
         "import_errors": {name: errors.integer(name) for name in ("before", "after")} | {"new": new},
+        "dags": {
+            name: reading.optional(dags, name, dags.integer) if dags is not None else None
+            for name in ("before", "after")
+        },
     }
 
 

@@ -19,6 +19,7 @@ from .errors import Malformed
 from .layout import MAX_DOCUMENT
 from .names import NAME, VERSION, digest_of
 from .pins import Content, Pin
+from .rollout import CRITICAL
 from .version import check_format
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from .dsse import Sign
 
 FORMAT: Final = 1
-ACTIONS: Final = ("promote", "rollback", "hold", "resume", "refresh", "recover")
+ACTIONS: Final = ("promote", "rollback", "hold", "resume", "refresh", "recover", "stage", "withdraw")
 HONOURED: Final = frozenset(
     {
         "format",
@@ -42,6 +43,8 @@ HONOURED: Final = frozenset(
         "hold",
         "live",
         "expires",
+        "candidate",
+        "bad",
     }
 )
 """The fields that this release acts upon wherever they matter, and that may therefore be called critical."""
@@ -155,11 +158,15 @@ class Record:
     def succeed(self, *, head: bytes, nonce: str, **changes: Any) -> Record:  # noqa: ANN401 (typed by the fields)
         """The record after this one, whose stored bytes are ``head``.
 
-        An expiry is never inherited; deltas and a candidate do not outlive a change of what is live.
+        An expiry is never inherited; deltas and a candidate do not outlive a change of what is live. A record is
+        critical about its candidate, and about nothing that it has not.
         """
         kept: dict[str, Any] = {"nonce": nonce, "expires": None}
         if changes.get("live", self.live) != self.live:
             kept |= {"deltas": (), "candidate": None}
+        candidate = {**kept, **changes}.get("candidate", self.candidate)
+        kept["critical"] = tuple(name for name in self.critical if name != CRITICAL)
+        kept["critical"] += (CRITICAL,) if candidate is not None else ()
         previous = Previous(self.generation, digest_of(head))
         return replace(self, generation=self.generation + 1, previous=previous, **{**kept, **changes})
 

@@ -10,7 +10,8 @@ A document:
    as the keyring requires, each of which counts for that role, bundle and channel at that time (`keyring`). What was
    accepted once and is to be used again is vouched for by the keys of then, if they were enough today.
 4. The record speaks of the bundle and the channel that were asked for, exactly.
-5. A record with a critical field that this release does not honour is refused.
+5. A record with a critical field that this release does not honour is refused, and so is one that calls what it makes
+   live bad. Who serves its candidate is told in `rollout`.
 6. (epoch, generation) never goes back, and no epoch is below the keyring's; the same (epoch, generation) with other
    bytes is an alarm, and so is the next generation of an epoch if it names another record as previous. Whoever has
    seen that believes no later generation of this epoch, but the one that follows the floor. A record's generation
@@ -159,6 +160,12 @@ def accept_record(
             + ", ".join(map(repr, record.unknown_critical)),
             "upgrade dagferry here; until then the live release stays",
             code="unknown_critical",
+        )
+    if record.live.version in record.bad:
+        raise Untrusted(
+            f"channel {channel!r}, generation {record.generation}: {record.live.version} is live, and is called bad",
+            f"see `dagferry log --channel {channel}`, and promote another version; until then the live release stays",
+            code="bad_release",
         )
     _check_epoch(record, policy)
     expired = _has_expired(record, policy)

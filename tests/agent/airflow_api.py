@@ -58,6 +58,9 @@ class FakeAirflow:
             return 200, {"import_errors": self._page(entries, query), "total_entries": len(entries)}
         if path == "/api/v2/dags" and self.major == 3:
             return 200, {"dags": self._page(self._dags(), query), "total_entries": len(self.dags)}
+        if path == "/api/v1/dags" and self.major == 2:
+            entries = [{"dag_id": name, "fileloc": name} for name in self.dags]
+            return 200, {"dags": self._page(entries, query), "total_entries": len(entries)}
         if path.startswith("/api/v2/parseDagFile/") and method == "PUT":
             self.parsed.append(unquote(path.rpartition("/")[2]))
             return 201, None

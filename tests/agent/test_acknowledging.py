@@ -62,7 +62,7 @@ class Agent:
         served = self.generation
         return AgentStatus(
             "pod-1", "etl", "prod", served, f"v{served}" if served else None, TREE if served else None, None, None,
-            None, verifying=False, last_check=None, last_error=self.error, role=self.role, alarms=("not_verifying",),
+            None, verifying=False, last_check=None, last_error=self.error, role=self.role, alarms=("not_verifying",), labels=("zone=a",),
         )  # fmt: skip
 
     def pull(self, generation: int) -> None:
@@ -150,7 +150,7 @@ def test_what_is_served_is_said_after_each_pull_that_changed_something(
     agent = start(store)
     agent.pull(1)
     first = until(store, lambda said: said.status.generation == 1)
-    assert (first.status.version, first.labels, first.every, first.gone) == ("v1", {"zone": "a"}, 600.0, False)
+    assert (first.status.version, first.status.labels, first.every, first.gone) == ("v1", ("zone=a",), 600.0, False)
     assert abs(first.moment - time.time()) < 5
     agent.pull(2)
     second = until(store, lambda said: said.status.generation == 2)

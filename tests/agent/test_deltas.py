@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,7 +32,6 @@ from .test_delivery import EXECUTABLE, ONE, TWO, Pod
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from dagferry_agent.releases import Release
     from dagferry_schemas.record import Record
@@ -205,6 +206,15 @@ def test_the_kernel_is_asked_at_once_and_links_are_no_edits(tmp_path: Path) -> N
         opened.write(b"y")
     assert not watch.is_quiet()
     watch.close()
+
+
+def test_watch_that_somebody_forgets_leaves_no_descriptor(tmp_path: Path) -> None:
+    gc.collect()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(200):  # more than a user has instances of inotify, by default
+        EditWatch().add(tmp_path)
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def prepared(pod: Pod) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import threading
 import time
 from contextlib import contextmanager
@@ -183,6 +184,24 @@ def test_a_folder_that_cannot_be_watched_is_said_once_and_swept(
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         watch.follow(release)
         settle(watch, "inotify")
+
+
+def test_process_without_a_descriptor_left_sweeps_and_says_so(release: Path, caplog: pytest.LogCaptureFixture) -> None:
+    told = Told()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    watch = Watch(told)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        watch.follow(release)
+        until = time.monotonic() + SECONDS
+        while "noticed by looking" not in caplog.text and time.monotonic() < until:
+            time.sleep(0.01)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        watch.stop()
+    assert watch.kind == "sweep"
+    assert "max_user_instances" in caplog.text
+    assert "a bug in dagferry" not in caplog.text
 
 
 def test_who_fails_when_told_is_told_again(release: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -234,7 +234,7 @@ def test_one_pull_says_what_it_left_and_that_it_is_over(team: Team, operator: Op
     pod.pull("--acknowledge", "--label=zone=a")
     last = said("pod-1")
     assert last is not None
-    assert (last["generation"], last["gone"], last["labels"]) == (1, True, {"zone": "a"})
+    assert (last["generation"], last["gone"], last["labels"]) == (1, True, ["zone=a"])
     operator.run("promote", team.second)
     pod.pull("--acknowledge")
     again = said("pod-1")

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.faults
 
 CHOSEN: Final = 4
 LAST: Final = 4
+TRIES: Final = 5
 
 
 @pytest.fixture(scope="module", params=IMAGES)
@@ -51,9 +52,14 @@ def test_power_goes_after_success_was_told(site: Site, agent: Program, durabilit
 
 
 def test_power_goes_on_a_pod_without_durability_and_this_is_noticed(site: Site, agent: Program) -> None:
-    wrong = without_power(site, agent, None, "--durability=none")
+    wrong: list[str] = []
+    for _ in range(TRIES):  # a kernel that is busy may write a file by itself before the journal is copied
+        wrong += without_power(site, agent, None, "--durability=none")
+        if any(word.startswith(("journal: torn", "journal: lost", "journal: not B")) for word in wrong):
+            break
+    else:
+        pytest.fail(f"the journal never came without the bytes: {wrong}")
     assert any(word.startswith("at once: not B") for word in wrong), wrong
-    assert any("journal: torn" in word or "journal: lost" in word or "journal: not B" in word for word in wrong), wrong
 
 
 def test_a_cut_sees_no_more_than_what_was_flushed(site: Site, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ LAST, OTHERS = 8, 8
 RENAMES: Final = ("rename", "renameat", "renameat2")
 SWEEPS: Final = [
     *(("update", fault) for fault in (KILL, *ERRORS)),
-    *((name, KILL) for name in ("whole", "fsync", "syncfs", "first", "mend")),
+    *((name, KILL) for name in ("whole", "fsync", "syncfs", "first", "mend", "ready", "finish")),
 ]
 
 

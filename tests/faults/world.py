@@ -18,6 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from dagferry_builder.site import now
+from dagferry_builder.staged import StagedChannel
+from dagferry_storage import published
+from dagferry_storage.stores import open_store
 from tests.e2e.harness import BUNDLE, COMMANDS, COMPONENTS, NO_LINT, Operator, Repository, environment
 
 if TYPE_CHECKING:
@@ -86,6 +90,8 @@ class World:
     """The root of a pod that serves A; its channel says B by now."""
     still: Path
     """The root of a pod that serves A, as its channel says."""
+    ready: Path
+    """The root of a pod that serves A and has B ready; its channel says B by now."""
 
 
 @dataclass(frozen=True)
@@ -140,19 +146,34 @@ def make_world(folder: Path, store_url: str | None = None) -> World:
     store = store_url or (folder / "store").as_uri()
     operator = Operator(repository.path, store, {NO_LINT: "1"})
     before, after = (as_delivered(repository.content(commit)) for commit in (first, second))
-    world = World(store, before, after, folder / "moved", folder / "still")
-    for channel, template in (("moved", world.moved), ("still", world.still)):
+    world = World(store, before, after, folder / "moved", folder / "still", folder / "ready")
+    for channel, template in (("moved", world.moved), ("still", world.still), ("finished", world.ready)):
         operator.on(channel).ship(first)
         scenario = Scenario("template", store, channel, None, None, before)
         template.mkdir()
         [(code, document)] = Program.installed().each(scenario.arguments("pull", template))
         assert code == 0, document
     operator.on("moved").ship(second)
+    version = operator.publish(second)
+    operator.on("staged").ship(first)
+    for channel in ("staged", "finished"):
+        stage(store, channel, version)
+    scenario = Scenario("template", store, "finished", world.ready, before, after)
+    [(code, document)] = Program.installed().each(scenario.arguments("pull", world.ready))
+    assert (code, document.get("version") == version) == (0, False), document
+    StagedChannel(open_store(store), BUNDLE, "finished", actor="ci", clock=now).finish(version)
     # No delta leads from A to what has nothing of it, and none from there to B.
     other = repository.change({path: noise(path) for path in same}, "another")
     operator.on("far").ship(other)
     operator.on("far").run("promote", second, "--allow-older")
     return world
+
+
+def stage(store: str, channel: str, version: str) -> None:
+    """Make a version the candidate of a channel, for an agent that there is not."""
+    opened = open_store(store)
+    chosen = published.read(opened, BUNDLE, version)
+    StagedChannel(opened, BUNDLE, channel, actor="ci", clock=now).stage(chosen, ["pod-2"], until="2999-01-01T00:00:00Z")
 
 
 def noise(word: str) -> str:
@@ -176,6 +197,8 @@ def scenarios(world: World) -> dict[str, Scenario]:
         "syncfs": replace(update, name="syncfs", options=("--durability=syncfs",)),
         "first": replace(update, name="first", template=None, before=None),
         "mend": mend,
+        "ready": replace(update, name="ready", channel="staged", template=world.still, after=world.before),
+        "finish": replace(update, name="finish", channel="finished", template=world.ready),
     }
 
 

@@ -76,10 +76,14 @@ STATUS = endpoint.AgentStatus(
         "told": "2026-11-20T10:16:00Z",
         "parsed": True,
         "import_errors": {"before": 0, "after": 1, "new": [{"file": "dags/etl.py", "reason": "KeyError: 'x'"}]},
+        "dags": {"before": 12, "after": None},
     },
+    tells_airflow=True,
+    labels=("zone=a",),
+    candidate={"version": "v1.5.0", "tree": DIGEST, "state": "failed", "error": "the disk is full"},
 )
 ACKNOWLEDGEMENT = acknowledgement.Acknowledgement(
-    STATUS, "2026-11-20T10:20:01Z", 60.0, "6f1d8a52c0b94e17", {"zone": "a"}, gone=False, disputed=True
+    STATUS, "2026-11-20T10:20:01Z", 60.0, "6f1d8a52c0b94e17", gone=False, disputed=True
 )
 STORE = {
     "format": 1,

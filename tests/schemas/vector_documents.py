@@ -76,6 +76,9 @@ ACCEPTED_RECORDS: dict[str, dict[str, Any]] = {
     "candidate_with_targets": record(
         candidate={**_release("c", "v1.5.0"), "targets": ["canary-0", "zone=a"], "until": "2026-11-21T00:00:00Z"}
     ),
+    "candidate_that_is_critical": record(
+        critical=["candidate"], candidate={**_release("c", "v1.5.0"), "targets": ["canary-0"], "until": None}
+    ),
     "candidate_without_end": record(candidate={**_release("c", "v1.5.0"), "targets": [], "until": None}),
     "deltas": record(deltas=[{"from": _hex("b"), "to": _hex("a"), "sha256": _hex("d"), "size": 99}]),
     "expires": record(expires="2026-12-04T10:15:00Z"),
@@ -89,7 +92,8 @@ ACCEPTED_RECORDS: dict[str, dict[str, Any]] = {
 REFUSED_RECORDS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown_critical_field": (record(critical=["quorum"], quorum=2), "unknown_critical"),
     "unknown_critical_field_that_is_absent": (record(critical=["quorum"]), "unknown_critical"),
-    "known_field_that_is_not_honoured_made_critical": (record(critical=["candidate"]), "unknown_critical"),
+    "known_field_that_is_not_honoured_made_critical": (record(critical=["reason"]), "unknown_critical"),
+    "live_version_is_called_bad": (record(bad=["v1.3.9", "v1.4.0"]), "bad_release"),
     "newer_format": (record(format=2), "newer_format"),
     "newer_format_of_another_shape": ({"format": 2, "release": "other"}, "newer_format"),
     "format_zero": (record(format=0), "malformed"),
