@@ -140,4 +140,3 @@ def _read_status(fields: reading.Fields) -> AgentStatus:
 
 def _read_error(fields: reading.Fields) -> dict[str, str]:
     return {name: fields.text(name) for name in ("code", "message")}
-

@@ -62,7 +62,8 @@ class Agent:
         served = self.generation
         return AgentStatus(
             "pod-1", "etl", "prod", served, f"v{served}" if served else None, TREE if served else None, None, None,
-            None, verifying=False, last_check=None, last_error=self.error, role=self.role, alarms=("not_verifying",), labels=("zone=a",),
+            None, verifying=False, last_check=None, last_error=self.error, role=self.role, alarms=("not_verifying",),
+            labels=("zone=a",),
         )  # fmt: skip
 
     def pull(self, generation: int) -> None:
