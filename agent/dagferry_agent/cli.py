@@ -106,7 +106,13 @@ def pull(version: str | None, **options: Any) -> None:  # noqa: ANN401
 
     delivery = open_delivery(settings, shown=shown)
     delivery.prepare(verify=False)
-    reply = delivery.pull() if wanted is None else delivery.pull_version(wanted)
+    try:
+        reply = delivery.pull() if wanted is None else delivery.pull_version(wanted)
+    finally:
+        if settings.acknowledge:
+            from .acknowledging import acknowledge_once
+
+            acknowledge_once(settings, delivery.status)
     commandline.emit(reply.to_dict(), options["output"], _pull_text(reply))
 
 

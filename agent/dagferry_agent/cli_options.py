@@ -133,6 +133,14 @@ SETTINGS = stack(
         help="What Airflow 3 calls the bundle of these DAGs.",
     ),
     option("--heal", is_flag=True, help="Put back files that were edited in the live release, and not only say so."),
+    option("--acknowledge", is_flag=True, help="Say in the store what is served here; takes a right to write there."),
+    option(
+        "--acknowledge-seconds",
+        type=float,
+        default=60.0,
+        show_default=True,
+        help="Between acknowledgements at the most; 0: only when something changes.",
+    ),
     option("--agent-id", default=None, metavar="NAME", help="This agent's name.  [default: the host name]"),
     option(
         "--webhook",
@@ -185,6 +193,8 @@ def settings_of(options: dict[str, Any]) -> Settings:
         airflow_credentials_file=_absolute(options["airflow_credentials_file"]),
         airflow_bundle=check_name("bundle", options["airflow_bundle"]),
         airflow_settle_seconds=_amount("--airflow-settle-seconds", options["airflow_settle_seconds"]),
+        acknowledge=options["acknowledge"],
+        acknowledge_seconds=_amount("--acknowledge-seconds", options["acknowledge_seconds"]),
         labels=_labels(options["label"]),
         webhooks=_webhooks(options),
     )

@@ -175,6 +175,15 @@ class Meters:
             "When a pull of this process succeeded last, in seconds since 1970; 0: none did.",
             **ours,
         )
+        self._acknowledged = Gauge(
+            "last_acknowledgement_timestamp_seconds",
+            "When an acknowledgement of this process was stored last, in seconds since 1970; 0: none was.",
+            **ours,
+        )
+
+    def acknowledged(self) -> None:
+        """An acknowledgement was stored."""
+        self._acknowledged.set(self._clock())
 
     def observe(self, outcome: Outcome) -> None:
         """Count a pull that has ended."""

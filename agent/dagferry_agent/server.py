@@ -37,6 +37,7 @@ from dagferry_schemas.endpoint import MAX_WAIT
 from dagferry_schemas.errors import EXIT_DONE, EXIT_INTERRUPTED
 
 from . import control, heap
+from .acknowledging import Acknowledger
 from .app import create_app
 from .clock import utc_now
 from .door import AT_ONCE, Door, listen
@@ -105,6 +106,7 @@ class _Serving:
         )
         self._news = _news_of(delivery.settings)
         self._reporter = _reporter_of(delivery, self._meters)
+        self._acknowledger = Acknowledger(delivery.settings, delivery.status, stored=self._meters.acknowledged)
         self._tokens = TokensFile(delivery.settings.tokens_file)
         self._control = control.Control(delivery.settings.root, self._obey)
         self._draining = asyncio.Event()
@@ -125,6 +127,7 @@ class _Serving:
             self._news.start()
         if active:
             self._report()
+        self._acknowledger.start()
         self._service.start()
         following = loop.create_task(self._follow(active=active))
         app = create_app(
@@ -158,6 +161,9 @@ class _Serving:
             _log.warning("the running pull was cut off; the release that was live stays live")
         else:
             await asyncio.to_thread(self._delivery.close)
+        left = max(0.0, self._ended_at + WORKER_SECONDS - time.monotonic())
+        if not await asyncio.to_thread(self._acknowledger.stop, left):
+            _log.warning("the store does not take this agent's goodbye")
         _log.info("ended")
         return self._exit_code
 
@@ -201,8 +207,9 @@ class _Serving:
             self._reports = True
 
     def _ended(self, outcome: Outcome) -> None:
-        """A pull has ended: it is counted, webhooks are told, and Airflow of what it switched."""
+        """A pull has ended: it is counted, and told to webhooks, in the store, and to Airflow if it switched."""
         self._meters.observe(outcome)
+        self._acknowledger.pulled(outcome)
         if self._reports and self._reporter is not None:
             self._reporter.ended(outcome)
         if self._news is not None and outcome.reply is not None:
@@ -238,6 +245,7 @@ class _Serving:
         self._ended_at = time.monotonic()
         self._exit_code = exit_code
         self._service.stop(0)
+        self._acknowledger.end()
         self._draining.set()
         last_resort = threading.Timer(GIVE_UP_SECONDS, _give_up, [exit_code])
         last_resort.daemon = True

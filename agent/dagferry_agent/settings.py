@@ -40,6 +40,8 @@ class Settings:
     airflow_url: str | None = None
     airflow_credentials_file: Path | None = None
     airflow_bundle: str = "dags-folder"
+    acknowledge: bool = False
+    acknowledge_seconds: float = 60.0
     labels: Mapping[str, str] = field(default_factory=dict)
     webhooks: tuple[Webhook, ...] = ()
 

@@ -26,7 +26,10 @@ def parse_urls(text: str) -> tuple[str, ...]:
                 f"{url!r} is not an agent's URL", "write http://HOST:PORT or https://HOST:PORT, comma-separated"
             )
     if not urls:
-        raise Usage("no agent is named", "give --agents http://HOST:PORT[,http://HOST:PORT…]")
+        raise Usage(
+            "no agent is named",
+            "give --agents http://HOST:PORT[,http://HOST:PORT…]; or --wait, where agents acknowledge",
+        )
     return urls
 
 

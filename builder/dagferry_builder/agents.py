@@ -41,7 +41,10 @@ _FINAL: Final = frozenset({400, 401, 403, 404, 405, 413, 415, 422})
 
 @dataclass(frozen=True)
 class Answer:
-    """What one agent said last. ``seconds`` since it was first asked; ``error`` is None exactly if it is ``ok``."""
+    """What one agent said last. ``seconds`` since it was first asked; ``error`` is None exactly if it is ``ok``.
+
+    ``absent``: `acknowledgement.GONE` or `acknowledgement.SILENT` for an agent that nobody waits for, else None.
+    """
 
     url: str
     ok: bool
@@ -49,6 +52,7 @@ class Answer:
     generation: int | None = None
     seconds: float = 0.0
     error: str | None = None
+    absent: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""

@@ -125,9 +125,8 @@ class _Line:
 
     def _pause(self, seconds: float) -> bool:
         """Wait before the next try; whether there is time for one. The end of all else begins the last tries anew."""
-        if self._until is None and self._closed.wait(seconds):
-            return True
         if self._until is None:
+            self._closed.wait(seconds)
             return True
         left = self._until - time.monotonic()
         time.sleep(max(0.0, min(seconds, left)))

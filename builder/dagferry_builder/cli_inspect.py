@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from dagferry_schemas.acknowledgement import GONE
 from dagferry_schemas.commandline import emit, plain
-from dagferry_schemas.errors import BadData, Usage
+from dagferry_schemas.errors import BadData, Forbidden, Usage
 from dagferry_schemas.rollout import release_for
 from dagferry_storage import fetch, published
 from dagferry_storage.cli_naming import Naming
@@ -205,8 +206,9 @@ def copy(version: str, target_url: str, dry_run: bool, site: Site, output: str) 
 
 @click.command()
 @options.channel
-@options.agents(required=True)
+@options.agents(required=False)
 @options.reaching
+@options.wait
 @options.announcing
 @options.placed
 def notify(
@@ -214,18 +216,19 @@ def notify(
     agents_text: tuple[str, ...],
     access: Access,
     timeout: float,
+    wait: bool,
     site: Site,
     output: str,
 ) -> None:
-    """Ask agents to pull now, and wait until they serve what the channel says."""
-    from . import agents
+    """Ask agents to pull now, and wait until they serve what the channel says; or only wait, with --wait."""
+    from . import acknowledged, agents
 
-    urls = parse_urls(",".join(agents_text))
+    urls = () if wait and not agents_text else parse_urls(",".join(agents_text))
     record = site.channel(channel_name).existing_head().record
-    generation = record.generation
-    answers = agents.pull(urls, access, (site.bundle_name, channel_name), generation, timeout)
+    result: dict[str, Any] = {"channel": channel_name, "generation": record.generation}
+    heard = acknowledged.Acknowledgements(site.store, site.bundle_name, channel_name) if wait else None
+    answers = acknowledged.reach(result, urls, access, heard, (site.bundle_name, channel_name), timeout, options.note)
     agents_answered(record, answers)
-    result = {"channel": channel_name, "generation": generation, "agents": [one.to_dict() for one in answers]}
     agents.require(answers, result)
     lines = [f"{one.url} serves {one.version} (generation {one.generation}) after {one.seconds} s" for one in answers]
     report(result, output, plain_lines(lines))
@@ -247,18 +250,20 @@ def status(
     output: str,
 ) -> None:
     """What the channel says, what each agent serves, and whether they agree."""
-    from . import agents
-
     record = site.channel(channel_name or _only_channel(site)).existing_head().record
-    urls = parse_urls(",".join(agents_text)) if agents_text else ()
-    found = agents.statuses(urls, access, timeout) if urls else []
+    if agents_text:
+        from . import agents
+
+        found = agents.statuses(parse_urls(",".join(agents_text)), access, timeout)
+    else:
+        found = _acknowledged(site, record)
     rows = [_row(answer, state, record) for answer, state in found]
     result = {
         "channel": record.channel, "generation": record.generation, "version": record.live.version,
         "tree": record.live.content.tree, "issued": record.issued, "actor": record.actor, "action": record.action,
         "reason": record.reason, "hold": vars(record.hold) if record.hold else None,
         "candidate": candidate_facts(record), "bad": list(record.bad),
-        "agents": rows, "converged": all(row["agree"] for row in rows),
+        "agents": rows, "converged": all(row["agree"] for row in rows if not row["absent"]),
     }  # fmt: skip
     held = f", held by {record.hold.by}: {record.hold.reason}" if record.hold else ""
     lines = [
@@ -271,14 +276,30 @@ def status(
             f"  {candidate.live.version} is going live in steps, for {', '.join(candidate.targets)} until "
             f"{candidate.until}"
         )
-    lines += [
-        f"  {row['url']}: "
-        + (row["error"] or _served(row))
-        + _noted(row)
-        + ("" if row["agree"] else f"  <- {row['problem']}")
-        for row in rows
-    ]
+    if rows and not agents_text:
+        lines.append("agents, as they say in the store (nobody signs that):")
+    lines += [_line(row) for row in rows if row["absent"] != GONE]
+    ended = sum(row["absent"] == GONE for row in rows)
+    if ended:
+        lines.append(f"  {ended} more said goodbye")
     emit(result, output, plain_lines(lines))
+
+
+def _acknowledged(site: Site, record: Record) -> list[tuple[Answer, AgentStatus | None]]:
+    """What agents say in the store; nothing, and a note, for who may not look there."""
+    from .acknowledged import Acknowledgements
+
+    try:
+        return Acknowledgements(site.store, record.bundle, record.channel).statuses()
+    except Forbidden as error:
+        click.echo(plain(f"note: what agents say in the store is not shown: {error.message}"), err=True)
+        return []
+
+
+def _line(row: dict[str, Any]) -> str:
+    """One agent for a person."""
+    wrong = "" if row["agree"] or row["absent"] else f"  <- {row['problem']}"
+    return f"  {row['url']}: {row['error'] or _served(row)}{_noted(row)}{wrong}"
 
 
 def _row(answer: Answer, state: AgentStatus | None, record: Record) -> dict[str, Any]:

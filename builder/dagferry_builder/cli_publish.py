@@ -100,6 +100,7 @@ def _published_facts(artifact: Artifact, publication: Publication) -> dict[str, 
 @options.rev
 @options.agents(required=False)
 @options.reaching
+@options.wait
 @options.no_lint
 @options.linting
 @options.allow_removal
@@ -115,6 +116,7 @@ def ship(
     agents_text: tuple[str, ...],
     access: Access,
     timeout: float,
+    wait: bool,
     no_lint: bool,
     gate: Gate,
     allow_removal: bool,
@@ -162,13 +164,12 @@ def ship(
     click.echo(
         f"channel {change.record.channel}: generation {change.record.generation} {would} {result['version']}", err=True
     )
-    if urls and not dry_run:
-        from . import agents
+    if (urls or wait) and not dry_run:
+        from . import acknowledged, agents
 
-        answers = agents.pull(
-            urls, access, (change.record.bundle, change.record.channel), change.record.generation, timeout
-        )
-        result["agents"] = [answer.to_dict() for answer in answers]
+        heard = acknowledged.Acknowledgements(site.store, change.record.bundle, channel.name) if wait else None
+        followed = (change.record.bundle, channel.name)
+        answers = acknowledged.reach(result, urls, access, heard, followed, timeout, options.note)
         agents_answered(change.record, answers)
         agents.require(answers, result)
     report(result, output, _shipped(result))

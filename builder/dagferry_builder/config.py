@@ -42,6 +42,7 @@ OPTIONS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "token_file": str,
     "ca_file": str,
     "timeout": (int, float),
+    "wait": bool,
     "on_hold": str,
     "keyring": str,
     "signer": (str, list),

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dagferry_schemas.commandline import OUTPUTS
+from dagferry_schemas.commandline import OUTPUTS, plain
 from dagferry_schemas.errors import Usage
 from dagferry_schemas.fields import MAX_TEXT
 from dagferry_storage.cli_naming import Naming
@@ -29,6 +29,8 @@ from .site import Site
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from .agents import Answer
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 PREFIX = "DAGFERRY_"
@@ -225,6 +227,12 @@ def noting_uncommitted(site: Site, rev: str, done: str) -> Iterator[None]:
         click.echo(f"note: what is not committed is not {done} (see `git status`)", err=True)
 
 
+def note(answer: Answer) -> None:
+    """Tell people what came of one agent."""
+    said = f"serves generation {answer.generation}" if answer.ok else f"is not waited for: {answer.error}"
+    click.echo(plain(f"{answer.url} {said}"), err=True)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint at the word that was probably meant, or nothing."""
     from difflib import get_close_matches
@@ -238,6 +246,9 @@ def agents(*, required: bool) -> Callable[[Command], Command]:
     return option(
         "--agents", "agents_text", metavar="URL[,URL…]", required=required, multiple=True, help="The agents' URLs."
     )
+
+
+wait = option("--wait", is_flag=True, help="Wait for the agents that acknowledge in the store, too.")
 
 
 def placed(command: Callable[..., Any]) -> Callable[..., Any]:

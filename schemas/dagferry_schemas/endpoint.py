@@ -191,11 +191,12 @@ class AgentStatus:
             airflow=_read_airflow(fields.child("airflow")) if fields.has("airflow") else None,
             tells_airflow=reading.optional(fields, "tells_airflow", fields.flag),
             labels=fields.texts("labels") if fields.has("labels") else (),
-            candidate=_read_candidate(fields.child("candidate")) if fields.has("candidate") else None,
+            candidate=read_candidate(fields.child("candidate")) if fields.has("candidate") else None,
         )
 
 
-def _read_candidate(fields: reading.Fields) -> dict[str, str]:
+def read_candidate(fields: reading.Fields) -> dict[str, str]:
+    """The ``candidate`` of a status. Raises `Malformed`."""
     found = {
         "version": fields.text("version", VERSION),
         "tree": fields.digest("tree"),

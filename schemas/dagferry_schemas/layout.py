@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from .names import VERSION, hex_of
+from .names import NAME, VERSION, hex_of
 
 TARBALL_SUFFIX: Final = ".tar.zst"
 MAX_DOCUMENT: Final = 256 * 1024
@@ -60,7 +60,7 @@ def channels(bundle: str) -> str:
 
 
 def head(bundle: str, channel: str) -> str:
-    """The channel's newest record; the only object that is ever replaced."""
+    """The channel's newest record; the only object that a promotion replaces."""
     return f"{bundle}/channels/{channel}/head.json"
 
 
@@ -72,6 +72,16 @@ def log(bundle: str, channel: str, generation: int) -> str:
 def logs(bundle: str, channel: str) -> str:
     """The prefix of all heads that were replaced."""
     return f"{bundle}/channels/{channel}/log/"
+
+
+def acknowledgement(bundle: str, channel: str, agent: str) -> str:
+    """What an agent says of itself: the agent's own object, which it replaces."""
+    return f"{acknowledgements(bundle, channel)}{agent}.json"
+
+
+def acknowledgements(bundle: str, channel: str) -> str:
+    """The prefix of what the agents of a channel say of themselves."""
+    return f"{bundle}/channels/{channel}/agents/"
 
 
 def generation_of(key: str) -> int | None:
@@ -90,3 +100,12 @@ def channel_of(key: str) -> str | None:
     """The channel whose head ``key`` is, or None for any other object below `channels`."""
     parts = key.split("/")  # exactly: an agent called "head" has a head.json too, one folder further down
     return parts[2] if len(parts) == 4 and parts[1] == "channels" and parts[3] == "head.json" else None
+
+
+def agent_of(key: str) -> str | None:
+    """The agent whose acknowledgement ``key`` is, or None for any other object."""
+    parts = key.split("/")
+    if len(parts) != 5 or parts[1] != "channels" or parts[3] != "agents" or not parts[4].endswith(".json"):
+        return None
+    name = parts[4].removesuffix(".json")
+    return name if NAME.fullmatch(name) else None

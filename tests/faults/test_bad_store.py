@@ -50,6 +50,9 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Proxy, dict[
         assert port is not None
         proxy = stack.enter_context(Proxy(port))
         store = f"s3://{servers.BUCKET}/faults?endpoint="
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for key, value in servers.CREDENTIALS.items():
+            patch.setenv(key, value)
         pulls = scenarios(make_world(tmp_path_factory.mktemp("bad"), store + endpoint))
         yield proxy, {name: replace(pulls[name], store_url=store + proxy.url) for name in ("update", "whole")}
 

@@ -11,6 +11,8 @@ TOP: Final = Path(__file__).resolve().parents[2]
 FOLDER: Final = TOP / "ci/policies"
 PAGE: Final = TOP / "docs/policies.md"
 PARTS: Final = ("builder", "promoter", "agent")
+EVERY_PART: Final = (*PARTS, "acknowledger")
+"""Also the addition to the agent's rights for one that acknowledges."""
 PLACEHOLDERS: Final = ("BUCKET", "PREFIX", "BUNDLE", "CHANNEL")
 
 Policy = dict[str, Any]

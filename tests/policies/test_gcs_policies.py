@@ -17,7 +17,7 @@ import yaml
 from dagferry_builder.lint.live import Others
 from dagferry_storage.gcs import GcsAddress, GcsStore
 from tests.e2e.harness import BUNDLE
-from tests.policies.files import FOLDER, PAGE, PARTS, Place
+from tests.policies.files import EVERY_PART, FOLDER, PAGE, PARTS, Place
 from tests.policies.jobs import OTHER, Call, Identity, Site, check_refused
 from tests.policies.neighbours import others
 from tests.policies.rights import GET, PUT, REPLACED, RIGHTS
@@ -26,6 +26,8 @@ from tests.storage.gcs_rights import Rights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.e2e.harness import Outcome
 
 pytestmark = pytest.mark.policies
 PREFIX = "team/dags"
@@ -127,7 +129,7 @@ def test_roles_and_conditions_have_what_google_asks_for() -> None:
         assert len(document["title"]) <= 100, "the longest title that Google takes"
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", EVERY_PART)
 def test_each_part_may_do_with_a_key_what_the_table_says(part: str) -> None:
     has = Rights.from_json(bindings_of(part, PLACE))
     for key, rights in RIGHTS:
@@ -138,7 +140,7 @@ def test_each_part_may_do_with_a_key_what_the_table_says(part: str) -> None:
             "storage.objects.delete": key in REPLACED[part],
         }
         assert {one: has.may(one, servers.BUCKET, f"{PREFIX}/{key}") for one in expected} == expected, key
-    assert has.may("storage.objects.list", servers.BUCKET) is (part != "agent")
+    assert has.may("storage.objects.list", servers.BUCKET) is (part in ("builder", "promoter"))
 
 
 def test_what_is_not_known_in_a_condition_is_no_silent_yes() -> None:
@@ -195,6 +197,36 @@ def test_a_bundle_without_the_channel_is_no_refusal_to_a_linter(
 ) -> None:
     linter = gcs.part("linter", Place(servers.BUCKET, PREFIX, BUNDLE, "no-such-channel"))
     assert others(monkeypatch, linter, site.store_url, "no-such-channel") == Others()
+
+
+def says(site: Site, who: Identity, channel: str, agent: str = "pod-1") -> list[Outcome]:
+    """Two pulls of one agent that acknowledges: the first creates its object, the second replaces it."""
+    call = ("dagferry-agent", "pull", f"--channel={channel}", "--acknowledge", f"--agent-id={agent}")
+    return site.do(who, [call, call])
+
+
+def test_an_agent_acknowledges_with_that_right_and_pulls_without_it(
+    gcs: GuardedGcs, people: dict[str, Identity], site: Site
+) -> None:
+    both = gcs.user(bindings_of("agent", PLACE), bindings_of("acknowledger", PLACE))
+    assert [one.stderr for one in says(site, both, CHANNEL) if "does not acknowledge" in one.stderr] == []
+    status = ("dagferry", "status", f"--channel={CHANNEL}")
+    (seen,) = site.do(people["promoter"], [status])
+    assert [(one["url"], one["absent"]) for one in seen.document["agents"]] == [("store:pod-1", "gone")]
+    for one in says(site, people["agent"], CHANNEL):
+        assert one.document["version"] == site.versions[1]
+        assert one.stderr.count("this agent does not acknowledge") == 1
+
+
+@pytest.mark.planted
+@pytest.mark.parametrize("number", range(3))
+def test_no_permission_of_the_acknowledger_can_be_spared(number: int, gcs: GuardedGcs, site: Site) -> None:
+    bindings = bindings_of("acknowledger", PLACE)
+    assert len(bindings) == 3
+    spared = bindings.pop(number)["permissions"][0]
+    weak = gcs.user(bindings_of("agent", PLACE), bindings)
+    said = [one.stderr for one in says(site, weak, CHANNEL, spared)]
+    assert any("this agent does not acknowledge" in one for one in said)
 
 
 def test_ship_is_builder_and_promoter_together(gcs: GuardedGcs, site: Site, there: Place) -> None:

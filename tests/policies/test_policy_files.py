@@ -14,7 +14,7 @@ import yaml
 from moto.s3.responses import ACTION_MAP
 
 from dagferry_schemas import layout
-from tests.policies.files import FOLDER, PAGE, PARTS, PLACEHOLDERS, Place, listed
+from tests.policies.files import EVERY_PART, FOLDER, PAGE, PARTS, PLACEHOLDERS, Place, listed
 from tests.policies.rights import DELETE, GET, PUT, RIGHTS, TREE
 from tests.policies.s3_rules import ELEMENTS, Request, denied, fits, permitted
 
@@ -32,19 +32,19 @@ def arn(key: str) -> str:
 
 def test_every_key_of_the_layout_is_in_the_table() -> None:
     """A new kind of object has to be somebody's."""
-    prefixes = {"versions", "channels", "logs"}
+    prefixes = {"versions", "channels", "logs", "acknowledgements"}
     makers = {name: one for name, one in inspect.getmembers(layout, inspect.isfunction)
               if one.__module__ == layout.__name__ and not name.endswith("_of") and name not in prefixes}  # fmt: skip
-    values = {"bundle": "etl", "tree": TREE, "version": "v1.0", "channel": "prod", "generation": 7}
+    values = {"bundle": "etl", "tree": TREE, "version": "v1.0", "channel": "prod", "generation": 7, "agent": "pod-1"}
     values["sha256"] = "sha256:" + "b" * 64
     made = {one(**{name: values[name] for name in inspect.signature(one).parameters}) for one in makers.values()}
     assert made <= {key for key, _ in RIGHTS}
-    assert len(made) == len(makers) == 9
+    assert len(made) == len(makers) == 10
 
 
 @pytest.mark.parametrize(("key", "rights"), RIGHTS, ids=[key[:40] for key, _ in RIGHTS])
 def test_each_part_may_do_with_a_key_what_the_table_says(key: str, rights: dict[str, set[str]]) -> None:
-    for part in PARTS:
+    for part in EVERY_PART:
         policies = [PLACE.s3(part)]
         may = {action for action in (GET, PUT, DELETE) if permitted(policies, Request(action, arn(key)))}
         assert may == rights.get(part, set()), part
@@ -80,7 +80,12 @@ def written(key: str, *, parts: str = "", https: str = "true", **headers: str) -
 
 @pytest.mark.parametrize("key", [key for key, rights in RIGHTS if key.startswith("etl/")])
 def test_the_bucket_takes_no_write_without_a_condition_and_replaces_only_what_changes(key: str) -> None:
-    replaced = key.endswith("/head.json") or key == layout.store_json("etl") or key.startswith("etl/probe/")
+    replaced = (
+        key.endswith("/head.json")
+        or layout.agent_of(key) is not None
+        or key == layout.store_json("etl")
+        or key.startswith("etl/probe/")
+    )
     assert not written(key)
     assert written(key, if_none_match="*")
     assert written(key, if_match='"tag"') is replaced
@@ -158,11 +163,11 @@ def test_every_file_is_in_a_command_of_the_page_that_can_be_run(tmp_path: Path) 
         (tmp_path / program).write_text('#!/bin/sh\nprintf "%s\\n" "$*" >> told\n')
         (tmp_path / program).chmod(0o755)
     for block in [*blocks("aws "), *blocks("gcloud iam"), *blocks("grant ")]:
-        run_block(block, tmp_path, BUILDER="b@x", PROMOTER="p@x", AGENT="a@x", LINTER="l@x")
+        run_block(block, tmp_path, BUILDER="b@x", PROMOTER="p@x", AGENT="a@x", LINTER="l@x", ACKNOWLEDGER="a@x")
     told = (tmp_path / "told").read_text(encoding="utf-8")
     named = re.findall(r"(?:file://|=)policies/(\S+)", told)
     assert sorted(named) == [file.name for file in [*GCS_FILES, *S3_FILES]]
     granted = [line for line in told.splitlines() if "add-iam-policy-binding" in line]
-    assert len(granted) == 11
+    assert len(granted) == 14
     assert all(("--condition=None" in line) is ("dagferryList" in line) for line in granted)
     assert all(line.count("--condition") == 1 for line in granted)

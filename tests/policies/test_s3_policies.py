@@ -16,11 +16,13 @@ from tests.policies.files import PARTS, Place, listed, without
 from tests.policies.guarded_s3 import GuardedS3, guarded_s3
 from tests.policies.jobs import OTHER, Call, Site, check_refused
 from tests.policies.neighbours import others
+from tests.policies.rights import GET, PUT
 from tests.storage import servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.e2e.harness import Outcome
     from tests.policies.jobs import Identity
 
 pytestmark = pytest.mark.policies
@@ -118,6 +120,33 @@ def test_an_agent_may_not_know_whether_its_channel_has_a_record(s3: GuardedS3, s
     check_refused(site.call(agent, pull), agent)
     site.do(promoter, [("dagferry", "promote", site.versions[0], f"--channel={there.channel}")])
     site.do(agent, [pull])
+
+
+def says(site: Site, who: Identity, channel: str, agent: str = "pod-1") -> list[Outcome]:
+    """Two pulls of one agent that acknowledges: the first creates its object, the second replaces it."""
+    call = ("dagferry-agent", "pull", f"--channel={channel}", "--acknowledge", f"--agent-id={agent}")
+    return site.do(who, [call, call])
+
+
+def test_an_agent_acknowledges_with_that_right_and_pulls_without_it(
+    s3: GuardedS3, people: dict[str, Identity], site: Site
+) -> None:
+    both = s3.user(PLACE.s3("agent"), PLACE.s3("acknowledger"))
+    assert [one.stderr for one in says(site, both, CHANNEL) if "does not acknowledge" in one.stderr] == []
+    status = ("dagferry", "status", f"--channel={CHANNEL}")
+    (seen,) = site.do(people["promoter"], [status])
+    assert [(one["url"], one["absent"]) for one in seen.document["agents"]] == [("store:pod-1", "gone")]
+    for one in says(site, people["agent"], CHANNEL):
+        assert one.document["version"] == site.versions[1]
+        assert one.stderr.count("this agent does not acknowledge") == 1
+
+
+@pytest.mark.planted
+@pytest.mark.parametrize("action", [GET, PUT])
+def test_no_action_of_the_acknowledger_can_be_spared(action: str, s3: GuardedS3, site: Site) -> None:
+    weak = s3.user(PLACE.s3("agent"), *without(PLACE.s3("acknowledger"), "SayWhatIsServed", action))
+    said = [one.stderr for one in says(site, weak, CHANNEL, action[3:])]
+    assert any("this agent does not acknowledge" in one for one in said)
 
 
 def test_ship_is_builder_and_promoter_together(s3: GuardedS3, site: Site, there: Place) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from dagferry_schemas import dsse, endpoint, inventory, keyring, names, pins, record
+from dagferry_schemas import acknowledgement, dsse, endpoint, inventory, keyring, names, pins, record
 from dagferry_schemas.errors import Held, Malformed
 from dagferry_schemas.fields import MAX_INTEGER, Fields, dump, load
 from dagferry_schemas.layout import MAX_DOCUMENT
@@ -82,6 +82,9 @@ STATUS = endpoint.AgentStatus(
     labels=("zone=a",),
     candidate={"version": "v1.5.0", "tree": DIGEST, "state": "failed", "error": "the disk is full"},
 )
+ACKNOWLEDGEMENT = acknowledgement.Acknowledgement(
+    STATUS, "2026-11-20T10:20:01Z", 60.0, "6f1d8a52c0b94e17", gone=False, disputed=True
+)
 STORE = {
     "format": 1,
     "bundle": "analytics",
@@ -146,6 +149,7 @@ At: TypeAlias = "tuple[str | int, ...]"
 """Where a field is in a document."""
 
 DOCUMENTS: dict[str, Any] = {
+    "acknowledgement": json.loads(ACKNOWLEDGEMENT.to_bytes()),
     "envelope": FULL_ENVELOPE,
     "key": KEY,
     "requirements": REQUIREMENTS,
@@ -160,6 +164,7 @@ DOCUMENTS: dict[str, Any] = {
     "version": vector_documents.version(),
 }
 READERS: dict[str, tuple[str, Callable[[bytes], object]]] = {
+    "acknowledgement": ("acknowledgement", acknowledgement.Acknowledgement.from_bytes),
     "envelope": ("envelope", lambda raw: dsse.Envelope.from_bytes(raw, "envelope", limit=MAX_DOCUMENT)),
     "key": ("keyring, k.json", lambda raw: keyring.read_keyring({"k.json": raw})),
     "requirements": (
@@ -281,7 +286,7 @@ def test_schema_and_reader_judge_a_strange_value_alike(kind: str, path: At, requ
             assert (value is None and not required) or path[0] in ("last_error", "releases"), value
 
 
-@pytest.mark.parametrize("kind", ["envelope", "pull-reply", "record", "report", "status", "version"])
+@pytest.mark.parametrize("kind", ["acknowledgement", "envelope", "pull-reply", "record", "report", "status", "version"])
 def test_unknown_fields_of_stored_documents_and_replies_are_allowed(kind: str) -> None:
     document = {**DOCUMENTS[kind], "later": {"any": ["thing"]}}
     assert is_valid(kind, document)

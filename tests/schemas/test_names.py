@@ -54,6 +54,24 @@ def test_channel_is_told_from_an_agent_called_head(key: str, channel: str | None
     assert layout.channel_of(key) == channel
 
 
+@pytest.mark.parametrize(
+    ("key", "agent"),
+    [
+        (layout.acknowledgement("b", "prod", "pod-1"), "pod-1"),
+        (layout.acknowledgement("b", "agents", "head"), "head"),
+        (layout.acknowledgement("b", "prod", "a.json"), "a.json"),
+        (layout.log("b", "agents", 7), None),
+        (layout.head("b", "agents"), None),
+        (layout.acknowledgements("b", "prod") + "deep/pod-1.json", None),
+        (layout.acknowledgements("b", "prod") + ".json", None),
+        (layout.acknowledgements("b", "prod") + "pod-1.txt", None),
+        ("b/other/prod/agents/pod-1.json", None),
+    ],
+)
+def test_agent_is_told_by_its_object(key: str, agent: str | None) -> None:
+    assert layout.agent_of(key) == agent
+
+
 def test_short_tree_is_the_name_of_a_release() -> None:
     assert names.short_tree(TREE) == "a" * 16
 
