@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
+    from dagferry_storage.webhook import Webhook
+
     Command = TypeVar("Command", bound=Callable[..., Any])
 
 ENVIRONMENT: Final = "DAGFERRY_AGENT_"
@@ -140,6 +142,21 @@ SETTINGS = stack(
         help="Between acknowledgements at the most; 0: only when something changes.",
     ),
     option("--agent-id", default=None, metavar="NAME", help="This agent's name.  [default: the host name]"),
+    option(
+        "--webhook",
+        cls=Naming,
+        multiple=True,
+        metavar="URL",
+        help="serve tells this webhook what happens here, in signed CloudEvents; repeatable.",
+    ),
+    option(
+        "--webhook-secret-file", type=click.Path(path_type=Path), help="What events are signed with: whsec_ and base64."
+    ),
+    option(
+        "--webhook-ca-file",
+        type=click.Path(path_type=Path),
+        help="Certificates that the webhook's https is checked with.",
+    ),
     option("--label", multiple=True, metavar="K=V", help="A label that rollouts may name; repeatable."),
     option(
         "--log-format",
@@ -179,6 +196,7 @@ def settings_of(options: dict[str, Any]) -> Settings:
         acknowledge=options["acknowledge"],
         acknowledge_seconds=_amount("--acknowledge-seconds", options["acknowledge_seconds"]),
         labels=_labels(options["label"]),
+        webhooks=_webhooks(options),
     )
 
 
@@ -213,6 +231,17 @@ def _airflow(url: str | None) -> str | None:
             "for example http://airflow-api-server:8080; who asks is said in --airflow-credentials-file",
         )
     return url
+
+
+def _webhooks(options: dict[str, Any]) -> tuple[Webhook, ...]:
+    """Who is told what happens. Raises `Usage`."""
+    if not options["webhook"]:
+        return ()
+    from dagferry_storage.webhook import open_webhooks
+
+    return open_webhooks(
+        options["webhook"], _absolute(options["webhook_secret_file"]), _absolute(options["webhook_ca_file"])
+    )
 
 
 def _host(name: str) -> str:

@@ -137,6 +137,12 @@ AMOUNTS: Final = (
     Amount("switches", "Pulls that switched what Airflow reads.", lambda reply: reply.changed),
 )
 
+EVENTS: Final = {
+    "sent": "Events that a webhook took.",
+    "failed": "Times that a webhook did not take an event.",
+    "dropped": "Events that no webhook will get, because too many wait.",
+}
+
 
 class Meters:
     """All that one agent counts. Methods may be called from any thread; ``clock`` gives seconds since 1970."""
@@ -160,6 +166,10 @@ class Meters:
             self._durations.labels(changed)  # there from the start, so that the first pull is seen as an increase
         self._failures = Counter("pull_failures", "Pulls that failed, by error code.", ["code"], **ours)
         self._in_a_row = Gauge("failed_pulls_in_a_row", "Pulls that failed since the last that succeeded.", **ours)
+        self._events = {
+            name: Counter(f"events_{name}", documentation, **ours) for name, documentation in EVENTS.items()
+        }
+        self._waiting = Gauge("events_waiting", "Events that a webhook has not taken yet.", **ours)
         self._last_success = Gauge(
             "last_success_timestamp_seconds",
             "When a pull of this process succeeded last, in seconds since 1970; 0: none did.",
@@ -194,6 +204,14 @@ class Meters:
         """Count a pull that failed with the error code ``code``."""
         self._failures.labels(self._bounded(code)).inc()
         self._in_a_row.inc()
+
+    def events(self, name: str, count: int) -> None:
+        """Count events, by a name of `EVENTS`."""
+        self._events[name].inc(count)
+
+    def events_waiting(self, count: int) -> None:
+        """So many events wait for a webhook."""
+        self._waiting.set(count)
 
     def exposition(self, look: Look, accept: str) -> tuple[bytes, str]:
         """All metrics, with what ``look`` saw, in the form that the header ``Accept`` asks for, and its media type."""

@@ -8,6 +8,7 @@
     <root>/lists/                                what each release must be, and what we wrote (`lists`)
     <root>/locks/<tree, 16 hex>                  held, shared, by whoever reads a release that is not live
     <root>/lock, <root>/active                   see `locking`
+    <root>/events/                               what webhooks were told, and are to be told (`reporting`)
 
 A release comes into being by one rename of a finished folder, and goes by one rename into ``staging``. A release's
 files are never written to; a file that needs a new time is replaced by a new inode with the same bytes.
@@ -79,6 +80,12 @@ class Root:
                 f"{self.path}: releases, staging and lists lie on different file systems",
                 "a release is activated by rename, which needs one: mount the whole root, not folders inside it",
             )
+
+    def add_folder(self, *names: str) -> Path:
+        """A folder inside the root, as open as the others; it may be there already. Raises `OSError`."""
+        folder = self.path.joinpath(*names)
+        self._make(folder)
+        return folder
 
     def _make(self, folder: Path) -> None:
         """Make a folder that Airflow's user can read, whatever the umask is; one that is there stays as it is."""

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from .news import AirflowNews
     from .outcome import Outcome
+    from .reporting import Reporter
     from .service import Delivery
     from .settings import Settings
 
@@ -65,6 +66,8 @@ HEAD_SECONDS: Final = 5.0
 MAX_HEAD: Final = 16 * 1024
 REPLIES_SECONDS: Final = 2
 """Seconds that replies under way get after the signal to end."""
+REPORT_SECONDS: Final = 0.5
+"""Seconds for what is to be told to webhooks to be put on the disk."""
 WORKER_SECONDS: Final = 3.5
 """Seconds after the signal to end until which a running pull may end."""
 GIVE_UP_SECONDS: Final = 4.2
@@ -102,11 +105,13 @@ class _Serving:
             delivery, clock=time.monotonic, rng=random.Random(os.urandom(16)), observe=self._ended
         )
         self._news = _news_of(delivery.settings)
+        self._reporter = _reporter_of(delivery, self._meters)
         self._acknowledger = Acknowledger(delivery.settings, delivery.status, stored=self._meters.acknowledged)
         self._tokens = TokensFile(delivery.settings.tokens_file)
         self._control = control.Control(delivery.settings.root, self._obey)
         self._draining = asyncio.Event()
         self._ended_at = 0.0
+        self._reports = False
         self._exit_code = EXIT_DONE
 
     async def run(self) -> int:
@@ -120,6 +125,8 @@ class _Serving:
         self._delivery.watch(self._service.request)
         if self._news is not None:
             self._news.start()
+        if active:
+            self._report()
         self._acknowledger.start()
         self._service.start()
         following = loop.create_task(self._follow(active=active))
@@ -144,6 +151,8 @@ class _Serving:
         following.cancel()
         if self._news is not None:
             self._news.stop()
+        if self._reports and self._reporter is not None:
+            await asyncio.to_thread(self._reporter.stop, REPORT_SECONDS)
         await asyncio.to_thread(self._delivery.unwatch)
         await self._control.stop()
         await self._answer_latecomers()
@@ -165,6 +174,7 @@ class _Serving:
             await self._turn()
             _log.info("the active agent has ended: taking over")
             await asyncio.to_thread(self._delivery.take_over)
+            self._report()
             self._service.request()
         await self._control.start()
 
@@ -190,10 +200,18 @@ class _Serving:
             self._service.request()
         return reply.to_dict()
 
+    def _report(self) -> None:
+        """Tell webhooks what happens from now on, if there are any: this agent follows the channel."""
+        if self._reporter is not None:
+            self._reporter.start()
+            self._reports = True
+
     def _ended(self, outcome: Outcome) -> None:
-        """A pull has ended: it is counted, and told to Airflow if it switched, and in the store."""
+        """A pull has ended: it is counted, and told to webhooks, in the store, and to Airflow if it switched."""
         self._meters.observe(outcome)
         self._acknowledger.pulled(outcome)
+        if self._reports and self._reporter is not None:
+            self._reporter.ended(outcome)
         if self._news is not None and outcome.reply is not None:
             self._news.pulled(outcome.reply)
 
@@ -244,6 +262,15 @@ def _news_of(settings: Settings) -> AirflowNews | None:
     stopped = threading.Event()
     client = AirflowClient(settings.airflow_url, settings.airflow_credentials_file, settings.airflow_bundle, stopped)
     return AirflowNews(client, Root(settings.root), time.time, stopped)
+
+
+def _reporter_of(delivery: Delivery, meters: Meters) -> Reporter | None:
+    """Who tells webhooks what happens, if there are any."""
+    if not delivery.settings.webhooks:
+        return None
+    from .reporting import Reporter
+
+    return Reporter(delivery.settings, delivery.status, meters)
 
 
 def _give_up(exit_code: int) -> None:

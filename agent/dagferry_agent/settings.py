@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from dagferry_storage.webhook import Webhook
+
 Durability = Literal["auto", "fsync", "syncfs", "none"]
 
 
@@ -41,6 +43,7 @@ class Settings:
     acknowledge: bool = False
     acknowledge_seconds: float = 60.0
     labels: Mapping[str, str] = field(default_factory=dict)
+    webhooks: tuple[Webhook, ...] = ()
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -84,7 +84,8 @@ def candidate_facts(record: Record) -> dict[str, Any] | None:
 class Channel:
     """One channel of a bundle, and who is moving it. ``clock`` gives the present as RFC 3339 UTC.
 
-    Records that it writes expire after ``expires_days``, if that is given. Long transfers are ``shown``.
+    Records that it writes expire after ``expires_days``, if that is given. Long transfers are ``shown``. ``observe`` is
+    told of each record that was written, with the one before it.
     """
 
     heads: type[Heads] = Heads
@@ -101,6 +102,7 @@ class Channel:
         signing: Signing = UNSIGNED,
         expires_days: float | None = None,
         shown: deltas.Shown | None = None,
+        observe: Callable[[Record, Record | None], None] = lambda _record, _before: None,
     ) -> None:
         self._store = store
         self._bundle = bundle
@@ -111,6 +113,7 @@ class Channel:
         self._signing = signing
         self._expires_days = expires_days
         self._shown = shown
+        self._observe = observe
         self._heads = self.heads(store, bundle, name, signing)
 
     def head(self) -> Head | None:
@@ -155,7 +158,11 @@ class Channel:
 
     def records(self, *, most: int | None = None) -> list[Record]:
         """The records, oldest first."""
-        return history.read(self._store, self._bundle, self.name, self.existing_head().trusted, most=most)
+        return [one for one, _ in self.kept(most=most)]
+
+    def kept(self, *, most: int | None = None) -> list[history.Kept]:
+        """The records with their stored bytes, oldest first."""
+        return history.kept(self._store, self._bundle, self.name, self.existing_head().trusted, most=most)
 
     def promote(
         self,
@@ -358,7 +365,7 @@ class Channel:
                 before.generation,
                 before.live.version,
             )
-        self._write(head, record, went_back=lost)
+        self._write(head, record, before, went_back=lost)
         previous = head.record.live.version if head else None
         return Change(record, previous, changed=record.live.version != previous)
 
@@ -368,16 +375,20 @@ class Channel:
 
     def _advance(self, head: Head | None, action: str, reason: str, **changes: Any) -> Change:  # noqa: ANN401
         record = self._next(head, action, reason, changes)
-        self._write(head, record)
+        self._write(head, record, head.record if head else None)
         previous = head.record.live.version if head else None
         return Change(record, previous, changed=record.live.version != previous)
 
-    def _write(self, head: Head | None, record: Record, *, went_back: bool = False) -> None:
-        """Put ``record`` in the place of ``head``; in a dry run, find out whether it would be believed."""
+    def _write(self, head: Head | None, record: Record, before: Record | None, *, went_back: bool = False) -> None:
+        """Put ``record`` in the place of ``head``; in a dry run, find out whether it would be believed.
+
+        ``before`` is the record that it follows: the head's, but for where the head was lost.
+        """
         if self._dry_run:
             self._heads.sealed(head, record)
         else:
             self._heads.succeed(head, record, went_back=went_back)
+            self._observe(record, before)
 
     def _next(self, head: Head | None, action: str, reason: str, changes: dict[str, Any]) -> Record:
         if head is not None:

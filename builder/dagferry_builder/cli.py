@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "cli_keys": ("keys",),
     "cli_inspect": ("versions", "show", "verify", "export", "copy", "notify", "status"),
     "cli_diff": ("diff",),
+    "cli_events": ("events", "audit"),
     "cli_rollout": ("rollout",),
     "cli_watch": ("watch",),
 }
@@ -74,7 +75,8 @@ def _say_version(context: click.Context, _: click.Parameter, asked: bool) -> Non
 def dagferry(context: click.Context) -> None:
     """Bring Airflow DAGs from a merged commit to every pod, and back."""
     options = config.find(Path.cwd()).resolved_options()
-    renamed = {"store": "store_url", "channel": "channel_name", "agents": "agents_text", "signer": "signers"}
+    renamed = {"store": "store_url", "channel": "channel_name", "agents": "agents_text", "signer": "signers",
+               "webhook": "webhook_urls"}  # fmt: skip
     defaults = {renamed.get(name, name): value for name, value in options.items()}
     context.default_map = dict.fromkeys(dagferry.list_commands(context), defaults)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -12,12 +12,17 @@ from dagferry_storage import fetch, published
 
 from . import catalog, options
 from .channel import candidate_facts
+from .cli_telling import report
+from .following import position_of
 
 if TYPE_CHECKING:
     from dagferry_schemas.record import Record
 
     from .channel import Change, Channel
     from .site import Site
+
+FOLLOWED: Final = 10
+"""Records that ``log --follow`` begins with."""
 
 
 @click.command()
@@ -140,7 +145,7 @@ def _tell(change: Change, output: str, dry_run: bool) -> None:
         moved, lifted = f"nothing to do, {record.live.version} is live", ""
     held = f", held by {record.hold.by}: {record.hold.reason or 'no reason given'}" if record.hold else ""
     would = "would be: " if dry_run else ""
-    emit(
+    report(
         {**change.to_dict(), "dry_run": dry_run},
         output,
         plain(f"{would}{record.channel}: generation {record.generation}: {moved}{lifted}{held}"),
@@ -150,12 +155,30 @@ def _tell(change: Change, output: str, dry_run: bool) -> None:
 @click.command()
 @options.channel
 @options.option("--limit", type=click.IntRange(min=1), default=None, help="Show only so many of the newest records.")
+@options.option("--follow", "-f", is_flag=True, help="Show the newest (10), oldest first, then each that comes.")
+@options.interval
 @options.placed
-def log(channel_name: str, limit: int | None, site: Site, output: str) -> None:
+def log(channel_name: str, limit: int | None, follow: bool, interval: float, site: Site, output: str) -> None:
     """The records of a channel, newest first."""
+    if follow:
+        _follow(site, channel_name, limit or FOLLOWED, interval, output)
+        return
     records = site.channel(channel_name).records(most=limit)[::-1]
     result = {"channel": channel_name, "records": [_record_facts(record) for record in records]}
     emit(result, output, "\n".join(map(_record_line, records)))
+
+
+def _follow(site: Site, channel: str, limit: int, interval: float, output: str) -> None:
+    """Print the newest records, and then each that comes, until a signal; as JSON one object a line."""
+    from .cli_events import following, looking
+
+    follower = following(site, channel)
+    kept = site.channel(channel).kept(most=limit)
+    for record, stored in kept:
+        emit(_record_facts(record), output, _record_line(record))
+        follower.position = position_of(record, stored)
+    for news in looking(follower, interval):
+        emit(_record_facts(news.record), output, _record_line(news.record))
 
 
 def _record_facts(record: Record) -> dict[str, Any]:

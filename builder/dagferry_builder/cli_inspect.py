@@ -20,6 +20,7 @@ from dagferry_storage.cli_progress import shown
 from . import catalog, options, report_text
 from .access import Access, parse_urls
 from .channel import candidate_facts
+from .cli_telling import agents_answered, report
 from .leaving import LeftOut
 from .site import now
 
@@ -208,6 +209,7 @@ def copy(version: str, target_url: str, dry_run: bool, site: Site, output: str) 
 @options.agents(required=False)
 @options.reaching
 @options.wait
+@options.announcing
 @options.placed
 def notify(
     channel_name: str,
@@ -222,13 +224,14 @@ def notify(
     from . import acknowledged, agents
 
     urls = () if wait and not agents_text else parse_urls(",".join(agents_text))
-    generation = site.channel(channel_name).existing_head().record.generation
-    result: dict[str, Any] = {"channel": channel_name, "generation": generation}
+    record = site.channel(channel_name).existing_head().record
+    result: dict[str, Any] = {"channel": channel_name, "generation": record.generation}
     heard = acknowledged.Acknowledgements(site.store, site.bundle_name, channel_name) if wait else None
     answers = acknowledged.reach(result, urls, access, heard, (site.bundle_name, channel_name), timeout, options.note)
+    agents_answered(record, answers)
     agents.require(answers, result)
     lines = [f"{one.url} serves {one.version} (generation {one.generation}) after {one.seconds} s" for one in answers]
-    emit(result, output, plain_lines(lines))
+    report(result, output, plain_lines(lines))
 
 
 @click.command()

@@ -17,6 +17,7 @@ from .access import parse_urls
 from .cli_build import build_rev, summary
 from .cli_lint import gated
 from .cli_rollout import reached, stepping, told
+from .cli_telling import agents_answered, report
 from .deltas import Built
 from .publish import publish as publish_artifact
 from .rollout import Rollout
@@ -156,7 +157,7 @@ def ship(
             refused.result = {**_in_the_store(artifact, publication, dry_run=dry_run), **refused.result}
             raise
         left = {**channel.unchanged().to_dict(), **common, "skipped": refused.message}
-        emit(left, output, f"not promoted: {refused.message}")
+        report(left, output, f"not promoted: {refused.message}")
         return
     result = {**change.to_dict(), **common}
     would = "would be" if dry_run else "is"
@@ -169,8 +170,9 @@ def ship(
         heard = acknowledged.Acknowledgements(site.store, change.record.bundle, channel.name) if wait else None
         followed = (change.record.bundle, channel.name)
         answers = acknowledged.reach(result, urls, access, heard, followed, timeout, options.note)
+        agents_answered(change.record, answers)
         agents.require(answers, result)
-    emit(result, output, _shipped(result))
+    report(result, output, _shipped(result))
 
 
 def _in_steps(

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dagferry_schemas.commandline import emit, plain
+from dagferry_schemas.commandline import plain
 from dagferry_schemas.errors import Usage
 
 from . import options
 from .access import parse_urls
+from .cli_telling import agents_answered, report
 from .rollout import Rollout, Steps
 from .waves import Share
 
@@ -157,15 +158,16 @@ def resume_rollout(
     if dry_run:
         candidate = channel.candidate()
         would = {**channel.unchanged().to_dict(), "agents": [], "dry_run": True}
-        emit(would, output, f"would go on with {candidate.live.version}, served by {', '.join(candidate.targets)}")
+        report(would, output, f"would go on with {candidate.live.version}, served by {', '.join(candidate.targets)}")
         return
     change, story = Rollout(channel, fleet, steps, told).resume(site.bundle_name, reason=reason)
     answers = fleet.pull(change.record.generation, timeout)
     from . import agents
 
     result = {**change.to_dict(), "rollout": story.to_dict(), "agents": [one.to_dict() for one in answers]}
+    agents_answered(change.record, answers)
     agents.require(answers, result)
-    emit({**result, "dry_run": False}, output, _line(change))
+    report({**result, "dry_run": False}, output, _line(change))
 
 
 @rollout.command("abort")
@@ -185,7 +187,7 @@ def abort_rollout(
     version = channel.candidate().live.version
     change = channel.withdraw(version, reason or f"aborted {version}", bad=not not_bad, hold=not no_hold)
     would = "would be " if dry_run else ""
-    emit({**change.to_dict(), "dry_run": dry_run}, output, plain(f"{version} {would}withdrawn. {_line(change)}"))
+    report({**change.to_dict(), "dry_run": dry_run}, output, plain(f"{version} {would}withdrawn. {_line(change)}"))
 
 
 def _line(change: Change) -> str:

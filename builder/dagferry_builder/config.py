@@ -47,6 +47,9 @@ OPTIONS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "keyring": str,
     "signer": (str, list),
     "expires_days": (int, float),
+    "webhook": (str, list),
+    "webhook_secret_file": str,
+    "webhook_ca_file": str,
 }
 """The top-level keys, each an option of the commands, with the types that TOML may give it."""
 BUNDLE_KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
@@ -92,11 +95,11 @@ class Found(NamedTuple):
     def resolved_options(self) -> dict[str, Any]:
         """The options as commands take them: relative paths are relative to the config file's folder."""
         options = dict(self.config.options)
-        for name in ("store", "token_file", "ca_file", "keyring"):
+        for name in ("store", "token_file", "ca_file", "keyring", "webhook_secret_file", "webhook_ca_file"):
             value = options.get(name)
             if self.folder is not None and value:
                 options[name] = _beside(self.folder, value)
-        for name in ("agents", "signer"):
+        for name in ("agents", "signer", "webhook"):
             if isinstance(options.get(name), str):
                 options[name] = [options[name]]
         if self.folder is not None and "signer" in options:

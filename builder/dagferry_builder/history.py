@@ -6,7 +6,7 @@ refresh do not touch it. The stack is not stored: it is what the log says.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from dagferry_schemas import layout, trust
 from dagferry_schemas.errors import Corrupt
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from dagferry_schemas.record import Live, Record
     from dagferry_storage.store import Store
 
+Kept: TypeAlias = "tuple[Record, bytes]"
+"""A record, and its stored bytes."""
 WINDOW: Final = 256
 """Records of a log that are asked for before the first of them has to be there."""
 
@@ -27,17 +29,27 @@ WINDOW: Final = 256
 def read(
     store: Store, bundle: str, channel: str, head: trust.TrustedRecord, *, most: int | None = None
 ) -> list[Record]:
-    """The channel's records up to ``head``, oldest first (the newest ``most`` of them), their chain checked.
+    """The channel's records up to ``head``, oldest first. Takes and raises what `kept` does."""
+    return [one for one, _ in kept(store, bundle, channel, head, most=most)]
 
-    Raises `Corrupt` where a record is gone or is not the one that its successor names.
+
+def kept(store: Store, bundle: str, channel: str, head: trust.TrustedRecord, *, most: int | None = None) -> list[Kept]:
+    """The channel's records up to ``head`` with their stored bytes, oldest first (the newest ``most`` of them).
+
+    Their chain is checked: raises `Corrupt` where a record is gone or is not the one that its successor names.
     """
     first = 1 if most is None else max(1, head.record.generation - most + 1)
+    return since(store, bundle, channel, head, first)
+
+
+def since(store: Store, bundle: str, channel: str, head: trust.TrustedRecord, first: int) -> list[Kept]:
+    """As `kept`, from the generation ``first`` on; the head alone, if that is not older."""
     bytes_of = [*_all_logged(store, bundle, channel, range(first, head.record.generation)), head.stored]
     # Whoever believes the head believes what it names by its digest: keys may have changed since.
     records = [trust.read_record(one, bundle=bundle, channel=channel, policy=trust.Policy.UNSIGNED) for one in bytes_of]
     for older, stored_older, newer in zip(records, bytes_of, records[1:], strict=False):
         _check_link(older, stored_older, newer)
-    return records
+    return list(zip(records, bytes_of, strict=True))
 
 
 def newest(

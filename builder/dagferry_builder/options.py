@@ -24,6 +24,7 @@ from dagferry_schemas.fields import MAX_TEXT
 from dagferry_storage.cli_naming import Naming
 
 from .access import Access, check_ca_file, read_token
+from .cli_telling import record_written, telling
 from .site import Site
 
 if TYPE_CHECKING:
@@ -103,6 +104,31 @@ expires_days = option(
     default=None,
     callback=_a_number,
     help="The record expires after so many days, unless it is refreshed. [default: never]",
+)
+PATH = click.Path(path_type=Path, dir_okay=False)
+webhook = option(
+    "--webhook",
+    "webhook_urls",
+    cls=Naming,
+    metavar="URL",
+    multiple=True,
+    help="Tell this webhook what happens, in signed CloudEvents; repeatable.",
+)
+webhook_secret_file = option(
+    "--webhook-secret-file",
+    type=PATH,
+    default=None,
+    help="What events are signed with: whsec_ and base64.",
+)
+webhook_ca_file = option(
+    "--webhook-ca-file", type=PATH, default=None, help="Certificates that the webhook's https is checked with."
+)
+interval = option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=2.0,
+    show_default=True,
+    help="Seconds between two looks at the channel.",
 )
 WAIT = 120.0
 LOOK = 10.0
@@ -245,8 +271,32 @@ def signing(command: Callable[..., Any]) -> Callable[..., Any]:
     return signer(placed(call))
 
 
+def webhooks(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the command ``webhook_urls``, ``webhook_secret_file`` and ``webhook_ca_file``."""
+    return _stack(webhook, webhook_secret_file, webhook_ca_file)(command)
+
+
+def announcing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the command tell the webhooks of --webhook what it does (`cli_telling`)."""
+
+    @functools.wraps(command)
+    def call(
+        webhook_urls: tuple[str, ...],
+        webhook_secret_file: Path | None,
+        webhook_ca_file: Path | None,
+        **rest: Any,  # noqa: ANN401 (click's)
+    ) -> Any:  # noqa: ANN401
+        with telling(webhook_urls, webhook_secret_file, webhook_ca_file):
+            return command(**rest)
+
+    return webhooks(call)
+
+
 def moving(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give the command ``site``, the ``channel`` that it moves, ``reason``, ``dry_run`` and ``output``."""
+    """Give the command ``site``, the ``channel`` that it moves, ``reason``, ``dry_run`` and ``output``.
+
+    What it writes to the channel is told to the webhooks of --webhook.
+    """
 
     @functools.wraps(command)
     def call(
@@ -261,11 +311,16 @@ def moving(command: Callable[..., Any]) -> Callable[..., Any]:
             raise Usage(f"--reason and --actor have at most {MAX_TEXT} characters", "say it in fewer words")
         adopt = rest.pop("adopt_unsigned", False)
         moved = site.channel(
-            channel_name, actor=actor, dry_run=dry_run, expires_days=expires_days, adopt_unsigned=adopt
+            channel_name,
+            actor=actor,
+            dry_run=dry_run,
+            expires_days=expires_days,
+            adopt_unsigned=adopt,
+            observe=record_written,
         )
         return command(site=site, channel=moved, dry_run=dry_run, **rest)
 
-    return _stack(channel, reason, actor, dry_run, expires_days)(signing(call))
+    return _stack(channel, reason, actor, dry_run, expires_days)(announcing(signing(call)))
 
 
 def reaching(command: Callable[..., Any]) -> Callable[..., Any]:

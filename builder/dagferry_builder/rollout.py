@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from dagferry_schemas.errors import BadData, NotConverged
 from dagferry_schemas.fields import MAX_TEXT
+from dagferry_schemas.rollout import gate_evidence
 
 from .wave_gate import Finding, Judgement, judge
 from .waves import split
@@ -258,7 +259,7 @@ class Rollout:
     def _give_up(self, number: int, judged: Judgement, story: Story) -> None:
         """Withdraw the candidate, and say so in the record, to the agents, and to the caller. Raises `GateFailed`."""
         story.failed = [str(one) for one in judged.findings]
-        evidence = f"step {number} did not hold: {'; '.join(story.failed)}"[:MAX_TEXT]
+        evidence = gate_evidence(number, story.failed)[:MAX_TEXT]
         change = self._channel.withdraw(story.version, evidence)
         answers = self._agents.pull(change.record.generation, BACK_SECONDS)
         late = [answer for answer in answers if not answer.ok]

@@ -21,6 +21,9 @@ from dagferry_storage import disk
 from . import config
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dagferry_schemas.record import Record
     from dagferry_storage.store import Store
 
     from .config import Bundle, Config, Found
@@ -186,10 +189,11 @@ class Site:
         dry_run: bool = False,
         expires_days: float | None = None,
         adopt_unsigned: bool = False,
+        observe: Callable[[Record, Record | None], None] = lambda _record, _before: None,
     ) -> StagedChannel:
         """The channel ``name``. Raises `BadData` if the store does not keep its promises.
 
-        ``adopt_unsigned``: what is live is believed as it is if nobody has signed it.
+        ``adopt_unsigned``: what is live is believed as it is if nobody has signed it. ``observe``: as `Channel` says.
         """
         from dagferry_storage.cli_progress import shown
 
@@ -207,6 +211,7 @@ class Site:
             signing=replace(self.signing, adopts=adopt_unsigned),
             expires_days=expires_days,
             shown=shown,
+            observe=observe,
         )
 
 

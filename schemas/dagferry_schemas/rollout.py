@@ -11,17 +11,29 @@ Readers that are no agents (Airflow's bundle, an operator's command) are named b
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from .names import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from .record import Candidate, Live, Record
 
 CRITICAL: Final = "candidate"
 """The field that a record with a candidate is critical about."""
+_EVIDENCE: Final = re.compile(r"step [0-9]+ did not hold: ")
+
+
+def gate_evidence(step: int, findings: Sequence[str]) -> str:
+    """The reason that a record has which withdraws a candidate because the gate of ``step`` did not hold."""
+    return f"step {step} did not hold: {'; '.join(findings)}"
+
+
+def is_gate_evidence(reason: str) -> bool:
+    """Whether a record's reason is one that `gate_evidence` gave."""
+    return _EVIDENCE.match(reason) is not None
 
 
 def candidate_of(record: Record, now: str) -> Candidate | None:
