@@ -24,7 +24,7 @@ from dagferry_schemas.tree import MAX_LINE, MAX_LIST, Tree, decode_line, list_li
 from dagferry_schemas.tree_index import TreeIndex
 from dagferry_storage import disk
 
-from .releases import MARK_BYTES, Edited, Mark, Marks, Release
+from .releases import MARK_BYTES, Edited, Mark, Release, collected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +60,17 @@ class Lists:
             self.settle(tree.digest, tree.files.stored, marks, durable=durable)
         else:
             disk.write_whole(self._path(tree.digest, "marks"), marks, exact=True, durable=durable)
+
+    def write_told(self, release: Release, *, durable: bool) -> None:
+        """Remember what was written of a release whose files have other marks than were told. Raises `OSError`."""
+        tree = release.tree
+        if not isinstance(release, Edited):
+            self.write_marks(tree, release.marks or b"", durable=durable)
+        elif self.is_settled(tree.digest) or len(release.changed) + len(release.gone) > MAX_CHANGES:
+            self.settle(tree.digest, tree.files.stored, collected(release) or b"", durable=durable)
+        else:
+            files = {path: release.index.find(path) for path in release.changed} | dict.fromkeys(release.gone)
+            self.write_change(tree.digest, Change(release.base.tree.digest, files, release.changed), durable=durable)
 
     def write_change(self, tree: str, change: Change, *, durable: bool) -> None:
         """Remember what differs from a release whose list is here. Raises `OSError`."""
@@ -169,13 +180,3 @@ def edited(folder: Path, base: Release, before: TreeIndex, after: TreeIndex, cha
     replaced = frozenset(path for path in change.marks if before.find(path) is not None)
     gone = tuple(path for path, file in change.files.items() if file is None)
     return Edited(folder, after.tree(), None, base, after, change.marks, replaced, gone)
-
-
-def collected(release: Release) -> bytes | None:
-    """The marks of a release as they are stored, None unless every file has one."""
-    marks = Marks()
-    for _, mark in release.files():
-        if mark is None:
-            return None
-        marks.add(mark)
-    return marks.finish()

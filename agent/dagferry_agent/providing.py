@@ -19,8 +19,8 @@ from . import room
 from .drift import find_drift
 from .edit_watch import open_watch
 from .editing import edit, plan
-from .releases import Release
-from .renewing import renew
+from .releases import Edited, Release
+from .renewing import differing, renew
 from .spare import Spare
 from .staging import Work, mend, stage
 from .waiting import Waiting, wait
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from dagferry_storage.metered import MeteredStore
     from dagferry_storage.store import Store
 
-    from .releases import Edited
-    from .renewing import Renewed
+    from .renewing import Differing, Renewed
     from .root import Root
     from .settings import Settings
     from .state import Served
@@ -67,8 +66,13 @@ class Provider:
 
         Raises `BadData`, `DeliveryFailed`.
         """
+        waiting = self._waiting
+        if waiting is not None and waiting.release.tree.digest == content.tree and waiting.is_untouched():
+            if waiting.is_next_to(short_tree(live.tree) if live is not None else None):
+                return self._awaken(waiting.release, waiting.differing, stamp)
+            return self.awaken(waiting.release, self._find(live), stamp)
         kept = self._root.find(short_tree(content.tree))
-        if kept is not None and kept.tree.digest == content.tree and self._is_sound(kept):
+        if kept is not None and kept.tree.digest == content.tree and not find_drift(kept):
             return self.awaken(kept, self._find(live), stamp)
         if live is not None:
             entries = way(deltas, live.tree, content.tree)
@@ -92,12 +96,7 @@ class Provider:
         self.provide(meter, content, live, stamp, deltas)
         self.forget()
         release = self._root.find(name)
-        self._waiting = wait(release) if release is not None else None
-
-    def _is_sound(self, kept: Release) -> bool:
-        if self._waiting is not None and self._waiting.name == kept.folder.name and self._waiting.is_untouched():
-            return True
-        return not find_drift(kept)
+        self._waiting = wait(release, self._find(live)) if release is not None else None
 
     def _find(self, live: Served | None) -> Release | None:
         return self._root.find(short_tree(live.tree)) if live is not None else None
@@ -189,15 +188,20 @@ class Provider:
 
     def awaken(self, kept: Release, before: Release | None, stamp: int) -> Work:
         """Prepare a verified release that is on the disk to become live after ``before``. Raises `MachineFault`."""
+        return self._awaken(kept, differing(kept, before), stamp)
+
+    def _awaken(self, kept: Release, found: Sequence[Differing], stamp: int) -> Work:
         self.forget()
         try:
-            return Work(renew(self._root, kept, before, stamp=stamp, durability=self._settings.durability))
+            release = renew(self._root, kept, found, stamp=stamp, durability=self._settings.durability)
         except MachineFault as error:
             if not isinstance(error.__cause__, PermissionError):
                 raise
             # An init container under another user id made it; Airflow will see the change at its next full round.
             log.warning("the release %s keeps its times: %s", kept.folder.name, error)
             return Work()
+        self._edited = release if isinstance(release, Edited) else None
+        return Work(len(found))
 
     def mend(self, meter: MeteredStore, content: Content, stamp: int) -> Work:
         """Verify the live release, and put back what is not as it must be. Raises as `provide`."""

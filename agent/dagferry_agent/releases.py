@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from dagferry_schemas import compression
@@ -77,6 +77,10 @@ class Release:
         """Each file in the order of the list, with its mark."""
         return zip(self.tree.files, _read_marks(self.marks) if self.marks else itertools.repeat(None), strict=False)
 
+    def renewed(self, fresh: Mapping[int, tuple[TreeFile, Mark]]) -> Release:
+        """The same release where files were written anew, by their places in the list."""
+        return replace(self, marks=_marked_anew(self.marks, fresh)) if self.marks else self
+
 
 @dataclass(frozen=True)
 class Edited(Release):
@@ -113,6 +117,13 @@ class Edited(Release):
                 next(marks, None)
             yield file, mark
 
+    def renewed(self, fresh: Mapping[int, tuple[TreeFile, Mark]]) -> Release:
+        """The same release where files were written anew, by their places in the list."""
+        marks = {file.path: mark for file, mark in fresh.values()}
+        if marks.keys() <= self.changed.keys():
+            return replace(self, changed={**self.changed, **marks})
+        return Release(self.folder, self.tree, collected(self)).renewed(fresh)  # `base` has some of them, too
+
 
 class Known:
     """The files of a release and their marks, for somebody who asks for paths in the order of a tree."""
@@ -128,6 +139,26 @@ class Known:
         if self._present is None or self._present[0].path != path:
             return None, None
         return self._present
+
+
+def collected(release: Release) -> bytes | None:
+    """The marks of a release as they are stored, None unless every file has one."""
+    marks = Marks()
+    for _, mark in release.files():
+        if mark is None:
+            return None
+        marks.add(mark)
+    return marks.finish()
+
+
+def _marked_anew(stored: bytes, fresh: Mapping[int, tuple[TreeFile, Mark]]) -> bytes:
+    """The stored marks with others at some places."""
+    plain = bytearray(b"".join(compression.plain_chunks(io.BytesIO(stored), "marks")))
+    for number, (_, mark) in fresh.items():
+        _MARK.pack_into(plain, number * MARK_BYTES, mark.inode, mark.mtime)
+    compressor = compression.Compressor()
+    compressor.add(bytes(plain))
+    return compressor.finish()
 
 
 def _read_marks(stored: bytes) -> Iterator[Mark]:

@@ -19,7 +19,7 @@ from dagferry_schemas import compression
 from dagferry_storage import disk
 
 from .releases import Known, Mark, Marks
-from .staging import flush, flushing_for, flushing_of, fresh_mtime, seal, stamp_folder
+from .staging import flush, flushing_for, fresh_mtime, seal, stamp_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,36 +42,54 @@ class Renewed(NamedTuple):
     marks: bytes
 
 
-def renew(root: Root, release: Release, live: Release | None, *, stamp: int, durability: Durability) -> int:
-    """Give the files of a dormant release that differ from the live one the present as mtime; how many there were.
+class Differing(NamedTuple):
+    """A file of a dormant release that the live one has not, or has otherwise.
 
-    Otherwise Airflow would not notice a way back before its next full round. Each file is replaced by a new inode with
-    the same bytes: an inode may be shared with other releases, and its time is not ours alone. The release has to be
-    verified (`releases.find_drift`) and is whole after every step. Raises `MachineFault`.
+    ``number``: its place in the release's list; ``own``: its mark; ``other``: that of the live release's file.
     """
-    marks = Marks()
-    fresh = 0
+
+    number: int
+    file: TreeFile
+    own: Mark | None
+    other: Mark | None
+
+
+def differing(release: Release, live: Release | None) -> list[Differing]:
+    """What ``release`` has otherwise than ``live``. Raises `Corrupt` if a list is none."""
+    known = Known(live)  # reads from the disk, as all of a release does
+    found = []
+    for number, (file, own) in enumerate(release.files()):
+        other, mark = known.at(file.path)
+        if other != file:
+            found.append(Differing(number, file, own, mark))
+    return found
+
+
+def renew(root: Root, release: Release, found: Sequence[Differing], *, stamp: int, durability: Durability) -> Release:
+    """Give the files of a dormant release that differ from the live one the present as mtime; how it is now.
+
+    Otherwise Airflow would not notice a way back before its next full round. A file that is as we left it, and in no
+    other release, gets a new time; any other one is replaced by a new inode with the same bytes. The release has to be
+    verified (`drift.find_drift`) and is whole after every step. Raises `MachineFault`.
+    """
+    fresh: dict[int, tuple[TreeFile, Mark]] = {}
     with disk.doing(f"renewing {release.folder}"):
-        known = Known(live)  # reads from the disk, as all of a release does
-        flushing = flushing_of(durability, release.tree, live)
-        touched: set[Path] = set()
-        for file, own in release.files():
-            other, mark = known.at(file.path)
-            if other != file:
-                path = release.folder / file.path
-                mtime = fresh_mtime(stamp * 1_000_000, mark)
-                own = _replace_inode(path, root, file, mtime, sync=flushing == "fsync")
-                touched.add(path.parent)
-                fresh += 1
-            if own is not None:
-                marks.add(own)
-        for folder in touched:
+        folders = {(release.folder / one.file.path).parent for one in found}
+        flushing = flushing_for(durability, len(found) + len(folders))
+        for number, file, own, other in found:
+            path, mtime = release.folder / file.path, fresh_mtime(stamp * 1_000_000, other)
+            mark = _renewed(path, root, file, own, mtime, sync=flushing == "fsync") if own is not None else None
+            if mark is None or mark == own:
+                mark = _replace_inode(path, root, file, mtime, sync=flushing == "fsync")
+            fresh[number] = (file, mark)
+        for folder in folders:
             stamp_folder(folder, stamp, sync=flushing == "fsync")
         if flushing == "syncfs":
             flush(release.folder)
-        if release.is_marked:
-            root.lists.write_marks(release.tree, marks.finish(), durable=durability != "none")
-    return fresh
+        renewed = release.renewed(fresh)
+        if fresh and release.is_marked:
+            root.lists.write_told(renewed, durable=durability != "none")
+    return renewed
 
 
 def show_again(root: Root, live: Release, before: Sequence[Release], *, stamp: int, durability: Durability) -> Renewed:

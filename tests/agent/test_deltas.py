@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from dagferry_agent.drift import find_drift
 from dagferry_agent.edit_watch import EditWatch
-from dagferry_agent.lists import Lists, collected
-from dagferry_agent.releases import Mark
+from dagferry_agent.lists import Lists
+from dagferry_agent.releases import Mark, collected
 from dagferry_agent.renewing import show_again
 from dagferry_agent.root import PREPARED, Root
 from dagferry_agent.spare import Spare, Unfit
