@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 730, 400, 80, 150, 40, 50
 COLOURS: Final = {OURS: "#2f81f7", PULL: "#d1732a", SYNC: "#8957e5", OSTREE: "#2da44e"}
+OTHERS: Final = ("#2f81f7", "#d1732a")
+"""Of lines that are no peer."""
 STYLE: Final = (
     "text{font:13px sans-serif;fill:#1f2328}.axis{stroke:#1f2328;fill:none}.grid{stroke:#888;stroke-opacity:.25}"
     "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.axis{stroke:#e6edf3}}"
@@ -86,7 +88,7 @@ def _marks(across: Axis, up: Axis) -> list[str]:
 
 
 def _line(name: str, places: Points, label_y: float) -> list[str]:
-    colour, path = COLOURS[name], "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+    colour, path = COLOURS.get(name, OTHERS[len(name) % len(OTHERS)]), "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
     dots = [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in places]
     return [
         f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>',
